@@ -1,0 +1,146 @@
+"""The whole file: the pair, its watch, its workers, and what must hold between workers."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from graphlib import CycleError, TopologicalSorter
+from os.path import normpath
+
+from twinwatch.config.fields import Fields, RefusedError, duration, integer, mapping, show_duration, text
+from twinwatch.config.problem import Report, quoted
+from twinwatch.config.tree import Mapping, Node, Place, Scalar, Sequence, merge
+from twinwatch.config.worker import OWN_KEYS, Surroundings, lengthen, read_settings, read_worker
+from twinwatch.core.expand import log_file
+from twinwatch.core.record import RESERVES_MAX
+from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, PairSpec, Watch, WorkerSpec
+
+INTERVALS_IN_TIMEOUT = 3  # fewer, and one late heartbeat convicts a healthy twin
+CYCLES_TOLD = 10
+PLACES_MAX = 4096
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_NOTHING = Mapping("", Place(1, 1), Place(1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A worker, and the keys that it was read from."""
+
+    spec: WorkerSpec
+    fields: Fields
+
+
+def read_pair(tree: Mapping, folder: str, search_path: str, report: Report) -> PairSpec:
+    """The configuration; worth something only if nothing was reported."""
+    return Fields(tree, report).read(lambda fields: _read_pair(fields, folder, search_path), PairSpec(""))
+
+
+def _read_pair(fields: Fields, folder: str, search_path: str) -> PairSpec:
+    name = fields.require("pair", _pair_name, "")
+    watch = fields.section("watch", _read_watch, Watch())
+    shared = fields.get("defaults", mapping, _NOTHING)
+    given = fields.get("workers", mapping, _NOTHING)
+    around = Surroundings(folder, search_path, tuple(given.entries))
+    workers = _read_workers(given, _read_defaults(shared, fields.report, around), fields.report, around)
+    for problem in (*_crowd(workers, given), *_shared_logs(workers), *_cycles(workers)):
+        fields.refuse(problem)
+    return PairSpec(name, watch, tuple(worker.spec for worker in workers))
+
+
+def _pair_name(node: Node) -> str:
+    name = text(node)
+    if not _NAME.fullmatch(name):
+        message = f"{quoted(name)} cannot name a pair: 1 to 32 of a-z 0-9 _ -, a letter or digit first"
+        raise RefusedError(node, message)
+    return name
+
+
+def _read_watch(fields: Fields) -> Watch:
+    usual = Watch()
+    watch = Watch(
+        interval_ns=fields.get("interval", duration(50 * MILLISECOND_NS, 60 * SECOND_NS), usual.interval_ns),
+        timeout_ns=fields.get("timeout", duration(), usual.timeout_ns),
+        reserve=fields.get("reserve", integer(1, RESERVES_MAX), usual.reserve),
+    )
+    least_ns = INTERVALS_IN_TIMEOUT * watch.interval_ns
+    if watch.timeout_ns < least_ns:
+        message = (
+            f"the timeout ({show_duration(watch.timeout_ns)}) must be at least {INTERVALS_IN_TIMEOUT} "
+            f"intervals ({show_duration(least_ns)})"
+        )
+        raise RefusedError(fields.at("timeout", "interval"), message)
+    return watch
+
+
+def _read_defaults(given: Mapping, report: Report, around: Surroundings) -> Mapping:
+    """What workers share, checked by itself: also where no worker is left to use it."""
+    fields = Fields(lengthen(given), report)
+    for key in given.entries.keys() & OWN_KEYS:
+        fields.get(key, _refuse_own, None)
+    fields.read(partial(read_settings, around), None)
+    known = fields.known()
+    return replace(known, entries={key: node for key, node in known.entries.items() if key not in OWN_KEYS})
+
+
+def _refuse_own(node: Node) -> None:
+    raise RefusedError(node, "belongs to one worker and has no default", node.label)
+
+
+def _read_workers(given: Mapping, shared: Mapping, report: Report, around: Surroundings) -> list[_Read]:
+    workers = []
+    for name, node in Fields(given, report).each(lambda _, node: mapping(node)):
+        fields = Fields(merge(lengthen(node), shared), report)
+        spec = fields.read(partial(read_worker, name, around), None)
+        if spec is not None:
+            workers.append(_Read(spec, fields))
+    return workers
+
+
+def _crowd(workers: Iterable[_Read], given: Mapping) -> Iterator[RefusedError]:
+    count = sum(worker.spec.instances for worker in workers)
+    if count > PLACES_MAX:
+        yield RefusedError(
+            given, f"{count} instances in all: a pair guards at most {PLACES_MAX}", given.label
+        )
+
+
+def _shared_logs(workers: Iterable[_Read]) -> Iterator[RefusedError]:
+    """Two workers, one file. Relative and absolute paths are not compared."""
+    owners: dict[str, str] = {}
+    for worker in workers:
+        name = worker.spec.name
+        files = {normpath(log_file(worker.spec, instance)) for instance in range(worker.spec.instances)}
+        taken = min((file for file in files if file in owners), default=None)
+        if taken is not None:
+            log = worker.fields.at("log")
+            message = f"the log {quoted(taken)} is that of worker {quoted(owners[taken])} already"
+            yield RefusedError(log, message, log.label)
+        owners |= dict.fromkeys(files, name)
+
+
+def _cycles(workers: Iterable[_Read]) -> Iterator[RefusedError]:
+    """Each circle of dependencies once, told where its first worker in the file closes it."""
+    by_name = {worker.spec.name: worker for worker in workers}
+    graph = {name: set(worker.spec.depends_on) & by_name.keys() for name, worker in by_name.items()}
+    for _ in range(CYCLES_TOLD):
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circle = _turned(error.args[1][:0:-1], list(by_name))
+            graph[circle[0]].discard(circle[1])
+            node = _item(by_name[circle[0]].fields.at("depends_on"), circle[1])
+            yield RefusedError(node, f"depends on itself: {' -> '.join([*circle, circle[0]])}")
+        else:
+            return
+
+
+def _turned(circle: list[str], order: list[str]) -> list[str]:
+    """The same circle, begun at its first worker in the file."""
+    first = min(range(len(circle)), key=lambda at: order.index(circle[at]))
+    return circle[first:] + circle[:first]
+
+
+def _item(node: Node, value: str) -> Node:
+    items = node.items if isinstance(node, Sequence) else ()
+    return next((item for item in items if isinstance(item, Scalar) and item.text == value), node)

@@ -1,0 +1,1 @@
+"""What command-line calls do to a pair. Nothing here prints."""

@@ -1,0 +1,101 @@
+"""A living pair's state file, opened by a command-line call."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from twinwatch.core.record import Damage, Header, Slot
+from twinwatch.core.spec import SECOND_NS
+from twinwatch.core.values import WATCHER_ROLES, Role
+from twinwatch.linux import machine, process
+from twinwatch.linux.birth import Seat, compare_and_write
+from twinwatch.linux.identity import is_alive
+from twinwatch.linux.loop import WAKE_SIGNAL
+from twinwatch.linux.paths import Paths, check_owned
+from twinwatch.linux.statefile import StateFile, StateMoved
+from twinwatch.control.errors import NOT_RUNNING, ControlError
+
+GUEST = Seat(Role.GUEST)
+POLL_MS = 20
+
+
+@contextmanager
+def opened(paths: Paths) -> Iterator[StateFile]:
+    """The state file of a pair of this boot.
+
+    Raises:
+        ControlError: there is none, or it is another boot's, or its header cannot be believed.
+    """
+    state = open_state(paths)
+    try:
+        header = header_of(state)
+        if is_foreign(header):
+            raise ControlError(
+                f"pair {paths.pair} is not running: its state is of another boot; `twinwatch up` starts it",
+                NOT_RUNNING,
+            )
+        yield state
+    finally:
+        state.close()
+
+
+def open_state(paths: Paths) -> StateFile:
+    try:
+        check_owned(paths.runtime)
+        return StateFile(paths.runtime, 2 * SECOND_NS)
+    except FileNotFoundError:
+        raise ControlError(
+            f"pair {paths.pair} is not running: `twinwatch up CONFIG` starts it", NOT_RUNNING
+        ) from None
+
+
+def header_of(state: StateFile) -> Header:
+    try:
+        return state.header()
+    except Damage as damage:
+        raise ControlError(
+            f"{state.path} is damaged ({damage.what}): a living watcher repairs it within its interval"
+        ) from None
+
+
+def is_foreign(header: Header) -> bool:
+    """Recorded in another boot or PID namespace: what it names are not processes of here."""
+    return header.boot_id != machine.boot_id() or (
+        (header.namespace_inode, header.namespace_init) != machine.namespace()
+    )
+
+
+def living_watchers(state: StateFile) -> dict[Role, Slot]:
+    slots = {role: state.slot(role.slot) for role in WATCHER_ROLES}
+    return {role: slot for role, slot in slots.items() if is_alive(slot.identity)}
+
+
+def wake(state: StateFile) -> int:
+    """Have every living watcher look; how many there are."""
+    living = living_watchers(state)
+    for slot in living.values():
+        process.end(slot.identity, WAKE_SIGNAL)
+    return len(living)
+
+
+def change(state: StateFile, index: int, to: Callable[[Slot], Slot]) -> tuple[Slot, Slot]:
+    """Change one slot whatever else is changing it; (before, after)."""
+    while True:
+        read = state.read(index)
+        wanted = to(read.slot)
+        if wanted == read.slot:
+            return read.slot, wanted
+        try:
+            if compare_and_write(state, GUEST, index, read, wanted):
+                return read.slot, wanted
+        except StateMoved:
+            raise ControlError("the runtime directory has just been rebuilt: try again") from None
+
+
+def change_header(state: StateFile, **fields: object) -> None:
+    with state.lock:
+        state.check_not_moved()
+        state.write_header(replace(state.header(), **fields))  # type: ignore[arg-type]
+
+

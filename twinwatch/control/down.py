@@ -1,0 +1,155 @@
+"""`down`: the off switch. Acknowledged only when nothing of the pair lives any more."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from twinwatch.config import snapshot
+from twinwatch.control import access, settle, wishes
+from twinwatch.control.operator import exclusive
+from twinwatch.control.status import status_of
+from twinwatch.control.target import Target
+from twinwatch.core.record import Damage
+from twinwatch.core.spec import SECOND_NS, PairSpec
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Identity, Phase, Role
+from twinwatch.guard import REPORT, WORKER, Guard
+from twinwatch.linux import process
+from twinwatch.linux.birth import Seat
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.events import EventLog
+from twinwatch.linux.identity import is_alive
+from twinwatch.linux.loop import Loop
+from twinwatch.linux.paths import Paths
+from twinwatch.linux.statefile import StateFile
+from twinwatch.pair import Pair
+
+_OPERATOR_TIMEOUT_S = 60.0
+_LOOK_AGAIN_NS = SECOND_NS // 5
+_LOOK = "look"
+
+
+def down(target: Target, *, timeout_s: float | None, progress: Callable[[str], None]) -> dict[str, object]:
+    """End every worker in reverse order, then both watchers and their reserves.
+
+    Returns the status afterwards. A pair that is down already is left as it is.
+
+    Raises:
+        ControlError: something does not end in time; it says what.
+    """
+    paths = target.paths
+    with exclusive(paths, progress, _OPERATOR_TIMEOUT_S if timeout_s is None else timeout_s):
+        if not os.path.exists(f"{paths.runtime}/state"):
+            return status_of(paths)
+        with access.opened(paths) as state:
+            access.change_header(state, desired=Desired.STOP)
+            wishes.keep(paths, state)
+            access.wake(state)
+            progress(f"stopping pair {paths.pair}")
+            _end_workers(paths, state, timeout_s)
+            _end_watchers(state, timeout_s)
+            wishes.keep(paths, state)
+        _remove(paths)
+    return status_of(paths)
+
+
+def _end_workers(paths: Paths, state: StateFile, timeout_s: float | None) -> None:
+    """Wait for the watchers to do it; do it here when no watcher lives."""
+    deadline_ns = None if timeout_s is None else monotonic_ns() + int(timeout_s * SECOND_NS)
+    stand_in: _StandIn | None = None
+    try:
+        while alive := living_workers(state):
+            if deadline_ns is not None and monotonic_ns() > deadline_ns:
+                settle.wait_for(lambda: False, 0, lambda: f"does not end: {', '.join(alive)}")
+            if access.living_watchers(state):
+                process.pause(access.POLL_MS)
+                continue
+            if stand_in is None:
+                stand_in = _StandIn(paths, state)
+            stand_in.work()
+    finally:
+        if stand_in is not None:
+            stand_in.close()
+
+
+class _StandIn:
+    """A guard without a role, for the time in which no watcher lives."""
+
+    def __init__(self, paths: Paths, state: StateFile) -> None:
+        spec = _spec(paths, state)
+        self._loop = Loop()
+        seat = Seat(Role.GUEST, config_generation=spec.generation)
+        self._pair = Pair(paths, spec, state, seat, EventLog(paths.events, paths.pair, "down"))
+        self._guard = Guard(self._pair, self._loop, None)
+        self._guard.adopt(spec)
+
+    def work(self) -> None:
+        """One round, of bounded time."""
+        self._guard.catch_up()
+        self._guard.work()
+        self._pair.flush()
+        self._loop.set_deadline(_LOOK, monotonic_ns() + _LOOK_AGAIN_NS)
+        for (kind, index), _ in self._loop.wait():
+            if kind == WORKER:
+                self._guard.pidfd_ready(index)
+            elif kind == REPORT:
+                self._guard.report_ready(index)
+        for due in self._loop.take_due(monotonic_ns()):
+            if isinstance(due, int):
+                self._guard.look_again(due)
+
+    def close(self) -> None:
+        self._guard.close()
+        self._pair.events.close()
+        self._loop.close()
+
+
+def _spec(paths: Paths, state: StateFile) -> PairSpec:
+    try:
+        return snapshot.read(paths.snapshots, state.header().config_generation)
+    except (snapshot.SnapshotError, FileNotFoundError):
+        return PairSpec(paths.pair)
+
+
+def living_workers(state: StateFile) -> list[str]:
+    """Labels of worker slots that are not over yet, gated children included."""
+    labels = []
+    for index in range(FIRST_WORKER_SLOT, state.header().slots):
+        with suppress(Damage):
+            slot = state.slot(index)
+            if slot.phase in (Phase.STARTING, Phase.RUNNING, Phase.PAUSED, Phase.STOPPING):
+                labels.append(slot.label)
+    return labels
+
+
+def _end_watchers(state: StateFile, timeout_s: float | None) -> None:
+    """They leave by themselves; one that stands still is ended."""
+    patience_ns = state.lock.timeout_ns
+    began_ns = monotonic_ns()
+
+    def is_done() -> bool:
+        left = [identity for identity in _of_the_pair(state) if is_alive(identity)]
+        if left and monotonic_ns() - began_ns > patience_ns:
+            for identity in left:
+                process.end(identity)
+        return not left
+
+    settle.wait_for(is_done, timeout_s, lambda: "a watcher or reserve does not end: see `twinwatch status`")
+
+
+def _of_the_pair(state: StateFile) -> list[Identity]:
+    identities: list[Identity] = []
+    for role in WATCHER_ROLES:
+        with suppress(Damage):
+            identities.append(state.slot(role.slot).identity)
+        identities += state.reserves(role).identities
+    return identities
+
+
+def _remove(paths: Paths) -> None:
+    """Nothing of the pair lives: its runtime directory goes, its wishes stay."""
+    for name in ("state", "lock"):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{paths.runtime}/{name}")
+    with suppress(OSError):  # any errno: somebody put something else into it
+        os.rmdir(paths.runtime)
+    EventLog(paths.events, paths.pair, "down").write("down")

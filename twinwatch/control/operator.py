@@ -1,0 +1,75 @@
+"""One command at a time changes a pair as a whole; one that is stopped in the middle blocks nobody.
+
+A `filelock` on a file outside both directories of the pair. While it is held, Ctrl-Z waits: the
+terminal's stop signal is ignored. A holder that was stopped all the same (`kill -STOP`) is ended after
+it was seen stopped for a while: everything that such a command does can be done again (R18).
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from twinwatch.control.errors import ControlError
+from twinwatch.linux import process, remains
+from twinwatch.linux.identity import stat_fields
+from twinwatch.linux.paths import Paths, make_private
+
+_POLL_S = 0.05
+_STOPPED_POLLS = 40  # 2 s of this process's own polling
+_STOPPED = frozenset({b"T", b"t"})
+
+
+@contextmanager
+def exclusive(paths: Paths, progress: Callable[[str], None], timeout_s: float) -> Iterator[None]:
+    """Hold the pair's operator lock.
+
+    Raises:
+        ControlError: another command held it for `timeout_s`.
+        PathError: the directory for it is not the caller's.
+    """
+    make_private(paths.state_base, shared=True)
+    lock = FileLock(paths.operator_lock, mode=0o600, fallback_to_soft=False)
+    _acquire(lock, paths, progress, timeout_s)
+    on_stop = signal.getsignal(signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, on_stop)
+        lock.release()
+
+
+def _acquire(lock: FileLock, paths: Paths, progress: Callable[[str], None], timeout_s: float) -> None:
+    stopped, said = 0, False
+    for _ in range(max(1, int(timeout_s / _POLL_S))):
+        try:
+            lock.acquire(timeout=_POLL_S, poll_interval=_POLL_S)
+        except Timeout:
+            holders = remains.token_holders(paths.operator_lock)
+            still = [pid for pid in holders if (stat_fields(pid) or [b""])[0] in _STOPPED]
+            stopped = stopped + 1 if still else 0
+            if stopped >= _STOPPED_POLLS:
+                _end_stopped(still, paths.operator_lock)
+                stopped = 0
+            if holders and not said:
+                said = True
+                progress(f"another twinwatch command is at work on this pair (PID {holders[0]}): waiting")
+        else:
+            return
+    raise ControlError("another twinwatch command is at work on this pair: try again when it has ended")
+
+
+def _end_stopped(pids: list[int], path: str) -> None:
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            if pid in remains.token_holders(path) and stat_fields(pid)[:1] != [] :
+                process.send(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)

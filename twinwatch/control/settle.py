@@ -1,0 +1,65 @@
+"""Waiting for a pair to become what it was told to be. Only commands wait; watchers never do."""
+
+from collections.abc import Callable
+
+from twinwatch.config import snapshot
+from twinwatch.control.access import POLL_MS
+from twinwatch.control.errors import ControlError
+from twinwatch.core.record import Damage, Slot
+from twinwatch.core.spec import SECOND_NS, PairSpec
+from twinwatch.core.values import WATCHER_ROLES, Desired, Phase
+from twinwatch.linux import process
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.identity import is_alive
+from twinwatch.linux.paths import Paths
+from twinwatch.linux.statefile import StateFile
+
+_SETTLED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.STOPPED, Phase.FATAL})
+
+
+def wait_for(
+    is_done: Callable[[], bool], timeout_s: float | None, complaint: Callable[[], str]
+) -> None:
+    """Look every few milliseconds. Raises ControlError with the complaint when time is over."""
+    deadline_ns = None if timeout_s is None else monotonic_ns() + int(timeout_s * SECOND_NS)
+    while not is_done():
+        if deadline_ns is not None and monotonic_ns() > deadline_ns:
+            raise ControlError(complaint())
+        process.pause(POLL_MS)
+
+
+def until_whole(paths: Paths, state: StateFile, timeout_s: float, progress: Callable[[str], None]) -> None:
+    """Both watchers watch, and every worker is where it should be (or gave up)."""
+    spec = snapshot.read(paths.snapshots, state.header().config_generation)
+    progress("waiting until the pair is whole")
+    wait_for(lambda: not missing(state, spec), timeout_s, lambda: "not whole in time: " + missing(state, spec))
+
+
+def missing(state: StateFile, spec: PairSpec) -> str:
+    """What a whole pair still lacks; empty when it lacks nothing."""
+    for role in WATCHER_ROLES:
+        slot = state.slot(role.slot)
+        if slot.phase is not Phase.RUNNING or not is_alive(slot.identity):
+            return f"watcher {role.label} is {slot.phase.name.lower()}"
+        if state.heartbeat(role).config_generation != spec.generation:
+            return f"watcher {role.label} has not taken the configuration over"
+    for index, name, instance in spec.places:
+        try:
+            slot = state.slot(index)
+        except Damage:
+            continue
+        if not is_settled(slot, name, instance, spec):
+            return f"{slot.label or name} is {slot.phase.name.lower()}"
+    return ""
+
+
+def is_settled(slot: Slot, name: str, instance: int, spec: PairSpec) -> bool:
+    """Whether a slot is where it stays: running as it should be now, ended for good, or given up."""
+    if (slot.name, slot.instance) != (name, instance):
+        return False
+    worker = next(worker for worker in spec.workers if worker.name == name)
+    if slot.phase is Phase.RUNNING:
+        return slot.birth_hash == worker.birth_hash and slot.generation > slot.end_generation
+    if slot.phase is Phase.STOPPED and slot.desired is Desired.RUN:
+        return slot.generation > slot.end_generation and slot.exit.generation == slot.generation > 0
+    return slot.phase in _SETTLED

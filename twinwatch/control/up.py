@@ -1,0 +1,291 @@
+"""`up`: from whatever is there to a whole pair. Doing it twice changes nothing."""
+
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from glob import glob
+
+from twinwatch import reserve
+from twinwatch.config import snapshot
+from twinwatch.config.load import load
+from twinwatch.config.places import assign_places
+from twinwatch.control import access, settle, wishes
+from twinwatch.control.errors import NOT_ALLOWED, ControlError
+from twinwatch.control.operator import exclusive
+from twinwatch.control.status import status_of
+from twinwatch.core.record import Damage, Header, Slot
+from twinwatch.core.spec import PairSpec
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Exit, ExitKind, Phase, Role
+from twinwatch.linux import machine, statefile
+from twinwatch.linux.birth import Newborn, Seat, respawn
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.events import EventLog
+from twinwatch.linux.gate import Child, Gate, Let, fork_gated
+from twinwatch.linux.identity import is_alive
+from twinwatch.linux.paths import ROOT_RUNTIME, RUNTIME_VARIABLE, Paths, locate, prepare
+from twinwatch.linux.statefile import Read, StateFile
+
+_SPARE_SLOTS = 16
+_DROPPED = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "COLUMNS", "LINES"})
+
+
+def up(
+    config_path: str, environ: Mapping[str, str], *, timeout_s: float, progress: Callable[[str], None]
+) -> dict[str, object]:
+    """Start the pair, or what of it is missing; return its status when it is whole.
+
+    Raises:
+        ConfigError: the configuration is not valid; nothing was touched.
+        ControlError: refused, or not whole in time.
+        PathError: a directory cannot be used.
+    """
+    spec = load(config_path, environ)
+    inherited = tuple((name, value) for name, value in spec.environment if name not in _DROPPED)
+    spec = replace(spec, environment=inherited)
+    paths = locate(spec.name, environ)
+    _refuse_other_owner(paths, environ)
+    with exclusive(paths, progress, timeout_s):
+        prepare(paths)
+        state = _state(paths, spec)
+        try:
+            access.change_header(state, desired=Desired.RUN)
+            wishes.keep(paths, state)
+            if not access.living_watchers(state):
+                progress(f"starting pair {spec.name}")
+                _seed(paths, state)
+            access.wake(state)
+            settle.until_whole(paths, state, timeout_s, progress)
+        finally:
+            state.close()
+    return status_of(paths)
+
+
+def _refuse_other_owner(paths: Paths, environ: Mapping[str, str]) -> None:
+    """The same name twice, by root and by a user, would be two pairs of one configuration."""
+    others = [f"{base}/{paths.pair}" for base in (ROOT_RUNTIME, *glob("/run/user/*/twinwatch"))]
+    others += glob(f"/tmp/twinwatch-*/{paths.pair}")  # noqa: S108 - looked at, not used
+    if environ.get(RUNTIME_VARIABLE):
+        return
+    for other in others:
+        with suppress(FileNotFoundError, PermissionError):
+            owner = os.stat(other, follow_symlinks=False).st_uid
+            if owner != os.geteuid() and os.path.isdir(other):
+                raise ControlError(
+                    f"pair {paths.pair} belongs to UID {owner} ({other}): choose another name, "
+                    f"or have its owner run `twinwatch down -p {paths.pair}`",
+                    NOT_ALLOWED,
+                )
+
+
+# ---------------------------------------------------------------- the state file
+
+
+def _state(paths: Paths, spec: PairSpec) -> StateFile:
+    """The pair's state file with `spec` published: the one that is there, or a new one."""
+    try:
+        state = StateFile(paths.runtime, spec.watch.timeout_ns)
+    except FileNotFoundError:
+        return _create(paths, spec)
+    try:
+        header = state.header()
+    except Damage as damage:
+        state.close()
+        return _replace_damaged(paths, spec, damage)
+    if access.is_foreign(header):
+        state.close()
+        os.unlink(state.path)
+        return _create(paths, spec)
+    try:
+        _refuse_other_source(header, spec)
+        if header.desired is Desired.STOP:
+            return _create_after_down(paths, spec, state)
+        _publish_if_changed(paths, spec, state)
+    except BaseException:
+        state.close()
+        raise
+    return state
+
+
+def _refuse_other_source(header: Header, spec: PairSpec) -> None:
+    if header.source != spec.source:
+        raise ControlError(
+            f"pair {spec.name} runs from {header.source}, not from {spec.source}: "
+            f"choose another name, or run `twinwatch down -p {spec.name}` first"
+        )
+
+
+def _create_after_down(paths: Paths, spec: PairSpec, state: StateFile) -> StateFile:
+    if _anything_alive(state):
+        raise ControlError(f"pair {spec.name} is going down: run `twinwatch down -p {spec.name}` to its end")
+    wishes.keep(paths, state)
+    state.close()
+    os.unlink(state.path)
+    return _create(paths, spec)
+
+
+def _anything_alive(state: StateFile) -> bool:
+    indices = (*(role.slot for role in WATCHER_ROLES), *range(FIRST_WORKER_SLOT, state.header().slots))
+    for index in indices:
+        with suppress(Damage):
+            slot = state.slot(index)
+            if not slot.is_over and is_alive(slot.identity):
+                return True
+    return False
+
+
+def _replace_damaged(paths: Paths, spec: PairSpec, damage: Damage) -> StateFile:
+    """Nobody who could repair it lives: set it aside. Tokens keep living workers from a double."""
+    _refuse_while_alive(paths)
+    aside = f"{paths.state}/state.damaged.{monotonic_ns()}"
+    with open(f"{paths.runtime}/{statefile.STATE_NAME}", "rb") as file, open(aside, "wb") as copy:
+        copy.write(file.read())
+    os.unlink(f"{paths.runtime}/{statefile.STATE_NAME}")
+    EventLog(paths.events, paths.pair, "up").write("state-replaced", reason=damage.what, kept=aside)
+    return _create(paths, spec)
+
+
+def _refuse_while_alive(paths: Paths) -> None:
+    """A living pair without a state file at its path is about to put it back (R12)."""
+    fd = os.open(paths.alive_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        raise ControlError(
+            f"pair {paths.pair} lives, but its runtime directory {paths.runtime} was lost: "
+            f"its watchers rebuild it within their interval; try again"
+        ) from None
+    finally:
+        os.close(fd)
+
+
+def _create(paths: Paths, spec: PairSpec) -> StateFile:
+    _refuse_while_alive(paths)
+    previous = _newest_generation(paths)
+    spec = replace(spec, generation=previous + 1, places=assign_places(spec.workers, ()))
+    snapshot.write(paths.snapshots, spec)
+    kept = wishes.read(paths)
+    inode, init = machine.namespace()
+    header = Header(
+        pair=spec.name,
+        pair_id=os.urandom(16),
+        boot_id=machine.boot_id(),
+        namespace_inode=inode,
+        namespace_init=init,
+        owner_uid=os.geteuid(),
+        source=spec.source,
+        source_device=spec.source_device,
+        source_inode=spec.source_inode,
+        config_generation=spec.generation,
+        desired=Desired.RUN,
+        slots=_slots(spec),
+    )
+    slots = {role.slot: Slot(role.label, phase=Phase.STOPPED, desired=Desired.RUN) for role in WATCHER_ROLES}
+    for index, name, instance in spec.places:
+        slots[index] = Slot(name, instance, Phase.STOPPED, Desired.RUN)
+    slots = {index: wishes.restored(slot, kept) for index, slot in slots.items()}
+    for role in WATCHER_ROLES:
+        slots[role.slot] = replace(slots[role.slot], desired=Desired.RUN)
+    try:
+        statefile.create(paths.runtime, header, slots)
+    except ValueError as error:
+        raise ControlError(str(error)) from None
+    return StateFile(paths.runtime, spec.watch.timeout_ns)
+
+
+def _slots(spec: PairSpec) -> int:
+    return max((place[0] for place in spec.places), default=FIRST_WORKER_SLOT) + 1 + _SPARE_SLOTS
+
+
+def _newest_generation(paths: Paths) -> int:
+    numbers = [name.split(".")[1] for name in os.listdir(paths.snapshots) if name.count(".") == 2]
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+
+def _publish_if_changed(paths: Paths, spec: PairSpec, state: StateFile) -> None:
+    """A living pair is never changed by `up`; one that lost both watchers takes the new file."""
+    old = snapshot.read(paths.snapshots, state.header().config_generation)
+    if old.digest == spec.digest:
+        return
+    if access.living_watchers(state):
+        raise ControlError(
+            f"{spec.source} was changed since pair {spec.name} took it over: `twinwatch reload` publishes it"
+        )
+    publish(paths, state, spec, old)
+
+
+def publish(paths: Paths, state: StateFile, spec: PairSpec, old: PairSpec) -> PairSpec:
+    """Put a configuration in force: snapshot first, then one change of the header."""
+    places = assign_places(spec.workers, old.places)
+    spec = replace(spec, generation=old.generation + 1, places=places)
+    snapshot.write(paths.snapshots, spec)
+    slots = max(_slots(spec), state.header().slots)
+    state.extend(slots)
+    access.change_header(
+        state,
+        config_generation=spec.generation,
+        slots=slots,
+        source_device=spec.source_device,
+        source_inode=spec.source_inode,
+    )
+    return spec
+
+
+# ---------------------------------------------------------------- the first watcher
+
+
+def _seed(paths: Paths, state: StateFile) -> None:
+    """Give birth to `a` by the one primitive; it will give birth to `b`.
+
+    A reserve that takes over at this moment is as good: the compare lets one of them win.
+    """
+    role = Role.A
+    own = os.pidfd_open(os.getpid())
+    child = fork_gated(own)
+    if isinstance(child, Gate):
+        try:
+            _execute_watcher(child, paths)
+        finally:
+            os._exit(reserve.LEFT_AT_GATE)
+    os.close(own)
+    read = state.read(role.slot)
+    base = read.slot
+    if not base.is_over:
+        base = replace(base, exit=Exit(ExitKind.UNKNOWN, base.generation, at_ns=monotonic_ns()))
+    seat = Seat(Role.GUEST, config_generation=state.header().config_generation)
+    born = _bear(state, seat, child, Newborn(Let.ROLE, role.slot, read, base))
+    if isinstance(born, str) and child.gate >= 0:
+        os.close(child.gate)
+        child.gate = -1
+    child.close()
+
+
+def _bear(state: StateFile, seat: Seat, child: Child, newborn: Newborn) -> Read | str:
+    if is_alive(newborn.seen.slot.identity) and not newborn.seen.slot.is_over:
+        return "it lives"
+    return respawn(state, seat, child, newborn)
+
+
+def _execute_watcher(gate: Gate, paths: Paths) -> None:
+    """In the gated child: wait for the order, then become a watcher in a clean interpreter."""
+    readable, _ = gate.wait(-1)
+    order = gate.take_order() if readable else None
+    if order is None or order.let is not Let.ROLE:
+        return
+    os.setsid()
+    os.chdir("/")
+    os.umask(0o022)
+    null = os.open(os.devnull, os.O_RDWR)
+    errors = os.open(f"{paths.state}/watchers.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(errors, 2)
+    boot = os.path.join(os.path.dirname(os.path.abspath(reserve.__file__)), "boot.py")
+    arguments = [paths.runtime_base, paths.state_base, paths.pair, Role(order.slot + 1).label, str(order.generation)]
+    os.execv(sys.executable, [sys.executable, "-I", "-S", boot, *arguments])
+

@@ -1,0 +1,24 @@
+"""A raw wait status, told apart: success, error, signal, core dump."""
+
+from twinwatch.core.values import Exit, ExitKind, Stage
+
+_CORE = 0x80
+_SIGNAL = 0x7F
+
+
+def decode(status: int | None, success_codes: tuple[int, ...], generation: int, at_ns: int) -> Exit:
+    """`status` as `waitpid` gives it; None: nobody could see it."""
+    if status is None:
+        return Exit(ExitKind.UNKNOWN, generation, at_ns=at_ns)
+    signal = status & _SIGNAL
+    if signal:
+        return Exit(ExitKind.SIGNAL, generation, signal=signal, core=bool(status & _CORE), at_ns=at_ns)
+    code = status >> 8 & 0xFF
+    kind = ExitKind.CLEAN if code in success_codes else ExitKind.ERROR
+    return Exit(kind, generation, code=code, at_ns=at_ns)
+
+
+def failed_start(stage: Stage, number: int, generation: int, at_ns: int) -> Exit:
+    """A child that could not become its program. A held token means: an earlier process escaped."""
+    kind = ExitKind.ESCAPED if stage is Stage.TOKEN else ExitKind.EXEC_FAILED
+    return Exit(kind, generation, code=number, stage=stage, at_ns=at_ns)

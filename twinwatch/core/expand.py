@@ -1,0 +1,52 @@
+"""What one instance of a worker gets: its arguments, its environment and its log file.
+
+The literal `{instance}` is replaced by the instance's number, counted from 0; every other brace
+stays as it was written, so that JSON and shell text need no escaping.
+
+Invariant: what instance N gets never depends on how many instances there are, so that changing
+`instances` restarts none of those that stay.
+"""
+
+from collections.abc import Iterable
+
+from twinwatch.core.spec import Account, WorkerSpec
+
+INSTANCE = "{instance}"
+
+# Addressed to the process that published the configuration, not to its workers.
+_PRIVATE_NAMES = frozenset({"NOTIFY_SOCKET"})
+_PRIVATE_PREFIXES = ("LISTEN_", "WATCHDOG_", "TWINWATCH_")
+
+
+def expand(text: str, instance: int) -> str:
+    """`text` with the instance's number in place of each `{instance}`."""
+    return text.replace(INSTANCE, str(instance))
+
+
+def argv(worker: WorkerSpec, instance: int) -> tuple[str, ...]:
+    """The arguments of one instance, program name first, as written (not resolved on PATH)."""
+    return tuple(expand(argument, instance) for argument in worker.command)
+
+
+def environ(worker: WorkerSpec, inherited: Iterable[tuple[str, str]], instance: int) -> dict[str, str]:
+    """The environment of one instance; later wins: inherited, its account's, the worker's own."""
+    result = {name: value for name, value in inherited if not _is_private(name)}
+    if worker.account is not None:
+        result |= _identity(worker.account)
+    result |= {name: expand(value, instance) for name, value in worker.environment}
+    return result
+
+
+def log_file(worker: WorkerSpec, instance: int) -> str:
+    """Where one instance logs; a relative path is meant from the pair's log directory."""
+    if worker.log:
+        return expand(worker.log, instance)
+    return f"{worker.name}.{instance}.log" if instance else f"{worker.name}.log"
+
+
+def _is_private(name: str) -> bool:
+    return name in _PRIVATE_NAMES or name.startswith(_PRIVATE_PREFIXES)
+
+
+def _identity(account: Account) -> dict[str, str]:
+    return {"HOME": account.home, "LOGNAME": account.name, "SHELL": account.shell, "USER": account.name}

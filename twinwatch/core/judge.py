@@ -1,0 +1,39 @@
+"""Does the twin stand still, or is it the judge who was late?
+
+Intuition: count the judge's own heartbeats, not seconds. At each of its ticks it looks whether the
+twin's sequence has moved. A tick that came late proves that the judge itself was not running, so it
+says nothing about the twin: it adds nothing, and no verdict is spoken until two ticks in a row were
+on time again (P9). Counted ticks times the interval is how long the twin has stood still *while the
+judge was there to see it*.
+"""
+
+from dataclasses import dataclass, replace
+
+_ON_TIME_TICKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What the judge knows. `sequence` is the twin's, when it was last seen to move."""
+
+    generation: int = 0
+    sequence: int = -1
+    still_ns: int = 0
+    on_time: int = 0
+    last_tick_ns: int = 0
+
+
+def observe(
+    before: Suspicion, generation: int, sequence: int, *, now_ns: int, interval_ns: int
+) -> Suspicion:
+    """One tick of the judge."""
+    late = now_ns - before.last_tick_ns > interval_ns + interval_ns // 2
+    on_time = 0 if late else before.on_time + 1
+    if (generation, sequence) != (before.generation, before.sequence):
+        return Suspicion(generation, sequence, 0, on_time, now_ns)
+    still_ns = before.still_ns if late else before.still_ns + interval_ns
+    return replace(before, still_ns=still_ns, on_time=on_time, last_tick_ns=now_ns)
+
+
+def is_hung(suspicion: Suspicion, timeout_ns: int) -> bool:
+    return suspicion.still_ns > timeout_ns and suspicion.on_time >= _ON_TIME_TICKS

@@ -1,0 +1,585 @@
+"""The worker slots as one guard sees them: observe, decide (`core.reconcile`), act.
+
+Used by a watcher, and by a command-line call that has to end workers when no watcher lives. All state
+that matters is in the state file; what is kept here are open pidfds, and how far an observation got.
+No event does work in proportion to the number of workers.
+"""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import assert_never
+
+from twinwatch.core import exits, reconcile
+from twinwatch.core.reconcile import (
+    Action,
+    Birth,
+    Change,
+    EndEscaped,
+    Examine,
+    Life,
+    Rest,
+    Signal,
+    View,
+    Wait,
+)
+from twinwatch.core.record import Damage, Slot
+from twinwatch.core.spec import MILLISECOND_NS, PairSpec, WorkerSpec
+from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Exit, ExitKind, Phase, Role, Stage
+from twinwatch.linux import process, remains
+from twinwatch.linux.birth import Newborn, compare_and_write, respawn
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.gate import Child, Let
+from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
+from twinwatch.linux.launch import generation_variable
+from twinwatch.linux.loop import HANGUP_ONLY, Loop
+from twinwatch.linux.statefile import Read
+from twinwatch.nursery import Nursery
+from twinwatch.pair import Pair
+from twinwatch.reserve import LEFT_AT_GATE
+
+WORKER = "worker"
+REPORT = "report"
+GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its place
+STATUS_WAIT_NS = 100 * MILLISECOND_NS
+RETRY_NS = 100 * MILLISECOND_NS
+_STEPS_MAX = 32
+_SWEPT = 8  # slots a tick
+_HAS_LEFT = frozenset({Phase.FREE, Phase.STOPPED, Phase.BACKOFF, Phase.FATAL})
+
+
+class Guarded:
+    """One worker slot, and what this guard has found out about it."""
+
+    __slots__ = (
+        "child",
+        "damage",
+        "dead_ns",
+        "deferred_ns",
+        "failure",
+        "has_program",
+        "index",
+        "instance",
+        "pause_ns",
+        "pidfd",
+        "read",
+        "rest",
+        "seen_ns",
+        "spec",
+        "unknowable",
+    )
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.spec: WorkerSpec | None = None
+        self.instance = 0
+        self.read = Read(Slot(), -1)
+        self.damage: Damage | None = None
+        self.pidfd = -1
+        self.child: Child | None = None
+        self.forget_generation()
+
+    def forget_generation(self) -> None:
+        self.dead_ns = 0  # when its death was seen
+        self.seen_ns = 0  # when this guard first saw this generation
+        self.deferred_ns = 0  # until then its owner has the first say
+        self.has_program = False
+        self.unknowable = False
+        self.failure: Exit | None = None
+        self.rest = Rest.UNSEEN
+        self.pause_ns = reconcile.LEFTOVER_PAUSE_NS
+
+    @property
+    def slot(self) -> Slot:
+        return self.read.slot
+
+
+class Guard:
+    """All worker slots of a pair."""
+
+    def __init__(self, pair: Pair, loop: Loop, nursery: Nursery | None) -> None:
+        self._pair = pair
+        self._loop = loop
+        self._nursery = nursery
+        self._slots: dict[int, Guarded] = {}
+        self._members: dict[str, list[int]] = {}
+        self._dependants: dict[str, list[str]] = {}
+        self._ready: dict[str, int] = {}
+        self._live: dict[str, int] = {}
+        self._todo: dict[int, None] = {}
+        self._sequence = 0
+        self._order: list[int] = []
+        self._next = 0
+        self.handling = 0
+        self.quarantined: set[int] = set()
+        self.is_twin_live: Callable[[], bool] = lambda: False
+        self.wake_twin: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """Let go of every process; none of them is touched."""
+        for guarded in self._slots.values():
+            self._drop_process(guarded)
+
+    # ------------------------------------------------------------ configuration
+
+    def adopt(self, spec: PairSpec) -> None:
+        """Take a configuration over, and look at every slot."""
+        specs = {worker.name: worker for worker in spec.workers}
+        places = {index: (specs[name], instance) for index, name, instance in spec.places}
+        self._dependants = {}
+        for worker in spec.workers:
+            for name in worker.depends_on:
+                self._dependants.setdefault(name, []).append(worker.name)
+        header = self._pair.state.header()
+        for index in range(FIRST_WORKER_SLOT, max(header.slots, FIRST_WORKER_SLOT)):
+            guarded = self._slots.setdefault(index, Guarded(index))
+            guarded.spec, guarded.instance = places.get(index, (None, 0))
+        self._order = list(self._slots)
+        self._members = {}
+        for index, name, _ in spec.places:
+            self._members.setdefault(name, []).append(index)
+        with self._pair.state.lock:
+            self._sequence = self._pair.state.sequence()
+        self.look_at_all()
+
+    def look_at_all(self) -> None:
+        for guarded in self._slots.values():
+            self._refresh(guarded)
+        self._count()
+        self._todo.update(dict.fromkeys(self._slots))
+
+    def _count(self) -> None:
+        self._ready, self._live = {}, {}
+        for guarded in self._slots.values():
+            self._add(guarded.slot, 1)
+
+    def _add(self, slot: Slot, by: int) -> None:
+        if _is_ready(slot):
+            self._ready[slot.name] = self._ready.get(slot.name, 0) + by
+        if slot.phase not in _HAS_LEFT:
+            self._live[slot.name] = self._live.get(slot.name, 0) + by
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._todo)
+
+    @property
+    def is_all_over(self) -> bool:
+        """No worker slot has a process."""
+        return not any(self._live.values())
+
+    # ------------------------------------------------------------ events
+
+    def catch_up(self) -> None:
+        """Look at what others changed since the last time."""
+        self._sequence, changed = self._pair.state.changes(self._sequence)
+        if changed is None:
+            self.look_at_all()
+            return
+        for index in changed:
+            guarded = self._slots.get(index)
+            if guarded is not None and not self._pair.state.is_current(index, guarded.read.version):
+                self.quarantined.discard(index)
+                self._refresh(guarded)
+                self._todo[index] = None
+
+    def quarantine(self, index: int) -> None:
+        """Leave a slot alone that a watcher crashed on, until somebody writes it anew."""
+        if index not in self.quarantined:
+            self.quarantined.add(index)
+            self._pair.tell("quarantined", index=index, reason="a watcher crashed with it in hand")
+
+    def look_again(self, index: int) -> None:
+        self._todo[index] = None
+
+    def owned_by(self, role: Role) -> None:
+        """The holder of `role` is gone: its workers are everybody's now."""
+        for guarded in self._slots.values():
+            if guarded.deferred_ns and _owner(guarded) is role:
+                self._todo[guarded.index] = None
+
+    def pidfd_ready(self, index: int) -> None:
+        guarded = self._slots[index]
+        if not guarded.dead_ns:
+            guarded.dead_ns = monotonic_ns()
+            self._loop.modify(guarded.pidfd, HANGUP_ONLY)  # level-triggered: else it would spin
+        else:
+            self._loop.remove(guarded.pidfd)  # collected by its parent: its status is to be had
+        self._todo[index] = None
+
+    def report_ready(self, index: int) -> None:
+        guarded = self._slots[index]
+        child = guarded.child
+        if child is None:
+            return
+        report = child.read_report()
+        self._loop.remove(child.report)
+        os.close(child.report)
+        child.report = -1
+        guarded.child = None
+        if report is None:
+            guarded.has_program = True
+        else:
+            stage, number = report
+            guarded.failure = exits.failed_start(stage, number, guarded.slot.generation, 0)
+        self._todo[index] = None
+
+    def sweep(self) -> None:
+        """Look at a few slots in turn: a lost wake-up or silent damage costs time, never more."""
+        for _ in range(min(_SWEPT, len(self._order))):
+            guarded = self._slots[self._order[self._next % len(self._order)]]
+            self._next += 1
+            version = guarded.read.version
+            self._refresh(guarded)
+            if guarded.read.version != version:
+                self._todo[guarded.index] = None
+
+    def work(self) -> None:
+        """Bring every slot with news to where it should be."""
+        while self._todo:
+            index = next(iter(self._todo))
+            del self._todo[index]
+            if index not in self.quarantined:
+                self.handling = 1 + index
+                self._step(self._slots[index])
+        self.handling = 0
+
+    # ------------------------------------------------------------ observing
+
+    def _refresh(self, guarded: Guarded) -> None:
+        try:
+            read = self._pair.state.read(guarded.index)
+        except Damage as damage:
+            self._damaged(guarded, damage)
+            return
+        guarded.damage = None
+        self._set(guarded, read)
+
+    def _damaged(self, guarded: Guarded, damage: Damage) -> None:
+        """Repair from memory when this guard knows that very version; else hold, and say so."""
+        if guarded.damage is None:
+            self._pair.tell("damaged", slot=guarded.slot.label, index=guarded.index, reason=damage.what)
+        guarded.damage = damage
+        if damage.version == guarded.read.version:
+            with self._pair.state.lock:
+                self._pair.state.repair(guarded.index, guarded.slot, guarded.read.version)
+            self._pair.tell("repaired", slot=guarded.slot.label, index=guarded.index)
+            self._refresh(guarded)
+
+    def _set(self, guarded: Guarded, read: Read) -> None:
+        old, new = guarded.slot, read.slot
+        if new.generation != old.generation or guarded.read.version < 0:
+            self._drop_process(guarded)
+            guarded.forget_generation()
+            guarded.seen_ns = monotonic_ns()
+        if read.version != guarded.read.version:
+            guarded.deferred_ns = 0
+        guarded.read = read
+        self._account(old, new)
+        if new.is_over and guarded.pidfd >= 0:
+            process.reap(guarded.pidfd)  # R15: only now that its exit is in the slot
+            self._loop.remove(guarded.pidfd)
+        elif guarded.pidfd < 0 and not guarded.dead_ns and _names_process(new):
+            self._open(guarded)
+
+    def _account(self, old: Slot, new: Slot) -> None:
+        if (old.phase, old.name) == (new.phase, new.name):
+            return
+        self._add(old, -1)
+        self._add(new, 1)
+        for name in self._dependants.get(new.name, ()):
+            self._todo.update(dict.fromkeys(self._members.get(name, ())))
+        if new.phase in _HAS_LEFT:
+            self._release_dependencies(new.name)
+
+    def _release_dependencies(self, name: str) -> None:
+        for members in self._members.get(name, ())[:1]:
+            spec = self._slots[members].spec
+            for dependency in spec.depends_on if spec else ():
+                self._todo.update(dict.fromkeys(self._members.get(dependency, ())))
+
+    def _open(self, guarded: Guarded) -> None:
+        try:
+            guarded.pidfd = open_process(guarded.slot.identity)
+        except ProcessGone:
+            guarded.dead_ns = monotonic_ns()
+        except IdentityUnknown:
+            guarded.unknowable = True
+            self._pair.tell("unknowable", slot=guarded.slot.label, pid=guarded.slot.identity.pid)
+        else:
+            self._loop.add(guarded.pidfd, (WORKER, guarded.index))
+
+    def _drop_process(self, guarded: Guarded) -> None:
+        if guarded.child is not None:
+            self._loop.remove(guarded.child.report)
+            os.close(guarded.child.report)
+            guarded.child = None
+        if guarded.pidfd >= 0:
+            process.reap(guarded.pidfd)
+            self._loop.remove(guarded.pidfd)
+            os.close(guarded.pidfd)
+            guarded.pidfd = -1
+
+    def _view(self, guarded: Guarded, now_ns: int) -> View:
+        slot = guarded.slot
+        life = _life(guarded)
+        dead = life is Life.DEAD and not slot.is_over
+        return View(
+            slot=slot,
+            spec=guarded.spec,
+            instance=guarded.instance,
+            pair=self._pair.state.header().desired,
+            now_ns=now_ns,
+            life=life,
+            rest=guarded.rest,
+            end=self._end(guarded, now_ns) if dead else None,
+            has_program=self._has_program(guarded),
+            gate_until_ns=self._gate_until_ns(guarded),
+            dependencies_ready=self._are_dependencies_ready(guarded),
+            dependants_live=self._are_dependants_live(guarded),
+            chance=(now_ns >> 4) % 1024 / 1024,
+        )
+
+    def _end(self, guarded: Guarded, now_ns: int) -> Exit | None:
+        """How a dead generation ended, or None while that may still be found out."""
+        slot = guarded.slot
+        if guarded.child is not None:
+            self.report_ready(guarded.index)
+        if guarded.failure is not None:
+            return replace(guarded.failure, at_ns=now_ns)
+        success = guarded.spec.restart.success_codes if guarded.spec else (0,)
+        status = None
+        if guarded.pidfd >= 0:
+            status = process.child_status(guarded.pidfd, reap=False)
+            if status is None:
+                status = process.stranger_status(guarded.pidfd, slot.identity.pid)
+            if status is None and now_ns < guarded.dead_ns + STATUS_WAIT_NS:
+                return None
+        end = exits.decode(status, success, slot.generation, now_ns)
+        if slot.phase is Phase.STARTING and end.kind is ExitKind.ERROR and end.code == LEFT_AT_GATE:
+            return exits.failed_start(Stage.GATE, 0, slot.generation, now_ns)
+        return end
+
+    def _has_program(self, guarded: Guarded) -> bool:
+        slot = guarded.slot
+        if slot.phase is not Phase.STARTING or guarded.has_program or guarded.child is not None:
+            return guarded.has_program
+        if guarded.pidfd >= 0 and not guarded.dead_ns:
+            variable = generation_variable(slot.generation)
+            guarded.has_program = remains.has_program(slot.identity.pid, variable)
+        return guarded.has_program
+
+    def _gate_until_ns(self, guarded: Guarded) -> int:
+        """A recorded child has until its start timeout, but only one interval without its parent."""
+        slot = guarded.slot
+        if self._is_owner_live(slot):
+            return slot.until_ns
+        return min(slot.until_ns, guarded.seen_ns + self._pair.spec.watch.interval_ns)
+
+    def _is_owner_live(self, slot: Slot) -> bool:
+        seat = self._pair.seat
+        if slot.owner is seat.role:
+            return slot.owner_generation == seat.generation
+        return self.is_twin_live()
+
+    def _are_dependencies_ready(self, guarded: Guarded) -> bool:
+        names = guarded.spec.depends_on if guarded.spec else ()
+        return all(self._ready.get(name, 0) >= len(self._members.get(name, ())) for name in names)
+
+    def _are_dependants_live(self, guarded: Guarded) -> bool:
+        """Whether a dependant that is to end as well still lives: then this one ends after it."""
+        pair_stops = self._pair.state.header().desired is Desired.STOP
+        for name in self._dependants.get(guarded.slot.name, ()):
+            if not self._live.get(name, 0):
+                continue
+            if pair_stops or any(self._is_to_stop(index) for index in self._members.get(name, ())):
+                return True
+        return False
+
+    def _is_to_stop(self, index: int) -> bool:
+        slot = self._slots[index].slot
+        return slot.desired is Desired.STOP and slot.phase not in _HAS_LEFT
+
+    # ------------------------------------------------------------ acting
+
+    def _step(self, guarded: Guarded) -> None:
+        if guarded.damage is not None:
+            return
+        for _ in range(_STEPS_MAX):
+            now_ns = monotonic_ns()
+            action = reconcile.decide(self._view(guarded, now_ns))
+            if isinstance(action, Wait):
+                self._wait(guarded, action, now_ns)
+                return
+            if self._defers(guarded, now_ns) or not self._do(guarded, action):
+                return
+        self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
+
+    def _wait(self, guarded: Guarded, wait: Wait, now_ns: int) -> None:
+        until_ns = wait.until_ns
+        if guarded.dead_ns and not guarded.slot.is_over:
+            until_ns = guarded.dead_ns + STATUS_WAIT_NS
+        elif guarded.slot.phase is Phase.STARTING and guarded.child is None and not guarded.unknowable:
+            until_ns = min(until_ns or now_ns + RETRY_NS, now_ns + RETRY_NS)
+        self._loop.set_deadline(guarded.index, until_ns)
+
+    def _defers(self, guarded: Guarded, now_ns: int) -> bool:
+        """Give the living owner a short grace, so that one event wakes one claimer."""
+        if _owner(guarded) is self._pair.seat.role or not self.is_twin_live():
+            return False
+        if not guarded.deferred_ns:
+            guarded.deferred_ns = now_ns + GRACE_NS
+        if now_ns >= guarded.deferred_ns:
+            return False
+        self._loop.set_deadline(guarded.index, guarded.deferred_ns)
+        return True
+
+    def _do(self, guarded: Guarded, action: Action) -> bool:
+        """Carry one action out. False: nothing more to do before the next event or deadline."""
+        match action:
+            case Change(slot, reason):
+                return self._write(guarded, slot, reason)
+            case Signal():
+                return self._signal(guarded, action)
+            case Birth():
+                return self._give_birth(guarded, action)
+            case Examine():
+                return self._examine(guarded)
+            case EndEscaped():
+                return self._end_escaped(guarded)
+            case Wait():
+                return False
+            case _:
+                assert_never(action)
+
+    def _write(self, guarded: Guarded, slot: Slot, reason: str) -> bool:
+        old = guarded.slot
+        read = compare_and_write(self._pair.state, self._pair.seat, guarded.index, guarded.read, slot)
+        if read is None:
+            self._refresh(guarded)
+            return True
+        self._set(guarded, read)
+        self._pair.tell_change(old, slot, reason)
+        if old.phase is not slot.phase and self._concerns_others(guarded):
+            self.wake_twin()
+        return True
+
+    def _concerns_others(self, guarded: Guarded) -> bool:
+        return guarded.slot.name in self._dependants or bool(guarded.spec and guarded.spec.depends_on)
+
+    def _signal(self, guarded: Guarded, action: Signal) -> bool:
+        try:
+            if action.group and process.send_group(guarded.pidfd, action.number) is None:
+                remains.end_group(guarded.slot.identity, guarded.pidfd, self._token(guarded))
+            process.send(guarded.pidfd, action.number)
+            process.send(guarded.pidfd, signal.SIGCONT)
+        except PermissionError:
+            self._pair.tell("cannot-stop", slot=guarded.slot.label, pid=guarded.slot.identity.pid)
+        return self._write(guarded, action.slot, action.reason)
+
+    def _token(self, guarded: Guarded) -> str:
+        return self._pair.paths.token(guarded.slot.name, guarded.slot.instance)
+
+    def _examine(self, guarded: Guarded) -> bool:
+        token = self._token(guarded)
+        if remains.end_group(guarded.slot.identity, guarded.pidfd, token):
+            guarded.rest = Rest.GROUP
+            self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
+            guarded.pause_ns = min(guarded.pause_ns * 2, GRACE_NS)
+            return False
+        guarded.rest = Rest.ESCAPED if remains.is_token_held(token) else Rest.EMPTY
+        return True
+
+    def _end_escaped(self, guarded: Guarded) -> bool:
+        token = self._token(guarded)
+        count = remains.end_token_holders(token)
+        self._pair.tell("escaped-ended", slot=guarded.slot.label, count=count)
+        guarded.rest = Rest.UNSEEN
+        self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
+        guarded.pause_ns = min(guarded.pause_ns * 2, GRACE_NS)
+        return False
+
+    def _give_birth(self, guarded: Guarded, action: Birth) -> bool:
+        child = self._nursery.take() if self._nursery else None
+        spec = guarded.spec
+        if child is None or self._nursery is None or spec is None:
+            self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
+            return False
+        newborn = Newborn(
+            Let.WORKER,
+            guarded.index,
+            guarded.read,
+            action.slot,
+            until_ns=monotonic_ns() + spec.start_timeout_ns,
+            birth_hash=spec.birth_hash,
+            counts=action.counts,
+        )
+        born = self._respawn(child, newborn)
+        if born is None:
+            self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
+            return False
+        if isinstance(born, str):
+            self._refresh(guarded)
+            if self._pair.seat.config_generation != self._pair.state.header().config_generation:
+                return False  # the watcher adopts the new configuration first
+            return True
+        old = guarded.slot
+        self._loop.set_deadline(guarded.index, None)
+        self._keep(guarded, born, child)
+        self._pair.tell_change(old, born.slot, action.reason)
+        return True
+
+    def _respawn(self, child: Child, newborn: Newborn) -> Read | str | None:
+        nursery = self._nursery
+        try:
+            born = respawn(self._pair.state, self._pair.seat, child, newborn)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+                raise
+            self._pair.tell("claim-failed", slot=newborn.base.label, reason=error.strerror)
+            born = None
+        if not isinstance(born, Read) and nursery is not None:
+            nursery.give_back(child)
+        return born
+
+    def _keep(self, guarded: Guarded, born: Read, child: Child) -> None:
+        """Watch the newborn: its pidfd from now on, its report until it has its program."""
+        old = guarded.slot
+        self._drop_process(guarded)
+        guarded.forget_generation()
+        guarded.seen_ns = monotonic_ns()
+        guarded.read = born
+        guarded.pidfd, child.pidfd = child.pidfd, -1
+        guarded.child = child
+        self._loop.add(guarded.pidfd, (WORKER, guarded.index))
+        self._loop.add(child.report, (REPORT, guarded.index))
+        self._account(old, born.slot)
+
+
+def _is_ready(slot: Slot) -> bool:
+    """It runs, or it was a job that has ended well."""
+    if slot.phase in (Phase.RUNNING, Phase.PAUSED):
+        return slot.ready
+    return slot.phase is Phase.STOPPED and slot.exit.kind is ExitKind.CLEAN and slot.exit.ending == 0
+
+
+def _names_process(slot: Slot) -> bool:
+    return bool(slot.identity) and not slot.is_over and slot.phase not in _HAS_LEFT
+
+
+def _owner(guarded: Guarded) -> Role:
+    """Whose first say it is: who gave birth last, or by turns for a slot that has never been born."""
+    if guarded.slot.owner in (Role.A, Role.B):
+        return guarded.slot.owner
+    return Role.A if guarded.index % 2 else Role.B
+
+
+def _life(guarded: Guarded) -> Life:
+    slot = guarded.slot
+    if slot.phase in _HAS_LEFT:
+        return Life.NONE
+    if slot.is_over or guarded.dead_ns:
+        return Life.DEAD
+    return Life.UNKNOWABLE if guarded.unknowable else Life.ALIVE

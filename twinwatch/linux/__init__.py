@@ -1,0 +1,1 @@
+"""The only code that meets the kernel: processes, locks, files, the gate. It decides nothing."""

@@ -1,0 +1,12 @@
+"""The one place that reads a clock. Decisions get its values as arguments."""
+
+import time
+
+monotonic_ns = time.monotonic_ns
+"""CLOCK_MONOTONIC in nanoseconds: it stands still while the machine is suspended."""
+
+
+def wall_text() -> str:
+    """Now in UTC, ISO 8601 with milliseconds, for what people read."""
+    seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1_000_000:03d}Z"

@@ -1,0 +1,182 @@
+"""A gated child: forked ahead of need, it does nothing until it is recorded and let through.
+
+What a fork inherits is the enemy. The child's first acts, with every signal blocked: reset the signal
+handlers and the wake-up descriptor, close all descriptors but a fixed list, clear the mask. Then it
+waits on two things: its gate (a pipe) and a pidfd of its parent, which the parent opened on itself
+before the fork (R10: `getppid` may already name init; the write end may have leaked to a sibling).
+
+The fixed list: 0, 1, 2, the gate's read end, the parent's pidfd, the report's write end.
+"""
+
+import errno
+import os
+import select
+import signal
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from twinwatch.core.values import Identity, Stage
+from twinwatch.linux.identity import identify
+
+_ORDER = struct.Struct("<BxxxIQQ")
+_REPORT = struct.Struct("<BxxxI")
+_EVERY_SIGNAL = signal.valid_signals()
+_IGNORED_BEHIND_GATE = (signal.SIGUSR1, signal.SIGHUP, signal.SIGPIPE)
+COMM_RESERVE = "twinwatch-rsv"
+
+
+class Let(IntEnum):
+    """What a child is let through its gate as."""
+
+    LEAVE = 0
+    WORKER = 1
+    ROLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    let: Let
+    slot: int = 0
+    generation: int = 0
+    config_generation: int = 0
+
+
+@dataclass(slots=True)
+class Child:
+    """The parent's side of one gate."""
+
+    pid: int
+    pidfd: int
+    identity: Identity
+    gate: int
+    report: int
+
+    def let_through(self, order: Order) -> bool:
+        """Open the gate. False: the child is dead already (its pidfd says so too)."""
+        message = _ORDER.pack(order.let, order.slot, order.generation, order.config_generation)
+        try:
+            os.write(self.gate, message)
+        except BrokenPipeError:
+            return False
+        finally:
+            os.close(self.gate)
+            self.gate = -1
+        return True
+
+    def read_report(self) -> tuple[Stage, int] | None:
+        """Stage and errno of a failed start; None: it became its program, or died without a word."""
+        message = os.read(self.report, _REPORT.size)
+        if len(message) < _REPORT.size:
+            return None
+        stage, number = _REPORT.unpack(message)
+        return Stage(stage), number
+
+    def close(self) -> None:
+        for fd in (self.gate, self.report, self.pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self.gate = self.report = self.pidfd = -1
+
+
+@dataclass(slots=True)
+class Gate:
+    """The child's side."""
+
+    fd: int
+    parent_pidfd: int
+    report: int
+
+    def take_order(self) -> Order | None:
+        """The order that came through the gate; None at its end (a hint, never proof of death)."""
+        message = os.read(self.fd, _ORDER.size)
+        if len(message) < _ORDER.size:
+            return None
+        let, slot, generation, config_generation = _ORDER.unpack(message)
+        return Order(Let(let), slot, generation, config_generation)
+
+    def wait(self, timeout_ms: int) -> tuple[bool, bool]:
+        """(the gate has something to read, the parent is dead)."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        poll.register(self.parent_pidfd, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(timeout_ms)}
+        return self.fd in ready, self.parent_pidfd in ready
+
+    def wait_parent(self, timeout_ms: int) -> bool:
+        """Whether the parent is dead, waiting for it at most this long."""
+        poll = select.poll()
+        poll.register(self.parent_pidfd, select.POLLIN)
+        return bool(poll.poll(timeout_ms))
+
+    def fail(self, stage: Stage, number: int) -> None:
+        """Report why the program could not be started. Its reader may be dead."""
+        try:
+            os.write(self.report, _REPORT.pack(stage, number))
+        except BrokenPipeError:
+            return
+
+    def close(self) -> None:
+        for fd in (self.fd, self.parent_pidfd, self.report):
+            os.close(fd)
+
+
+def fork_gated(parent_pidfd: int) -> Child | Gate:
+    """Fork. Returns a `Child` in the parent and a `Gate` in the child.
+
+    Raises:
+        OSError: EAGAIN or ENOMEM from fork, EMFILE or ENFILE for want of descriptors; nothing is left.
+    """
+    pipes: list[int] = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY_SIGNAL)
+    try:
+        pipes += os.pipe()
+        pipes += os.pipe()
+        pid = os.fork()
+    except OSError as error:  # any errno: undone and passed on
+        for fd in pipes:
+            os.close(fd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise OSError(error.errno, "cannot fork a gated child") from None
+    gate_read, gate_write, report_read, report_write = pipes
+    if pid == 0:
+        gate = Gate(gate_read, parent_pidfd, report_write)
+        _first_acts(gate)
+        return gate
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    os.close(gate_read)
+    os.close(report_write)
+    os.set_blocking(report_read, False)
+    pidfd = os.pidfd_open(pid)
+    return Child(pid, pidfd, identify(pid, pidfd), gate_write, report_read)
+
+
+def _first_acts(gate: Gate) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    for number in _IGNORED_BEHIND_GATE:
+        signal.signal(number, signal.SIG_IGN)
+    close_all_but({0, 1, 2, gate.fd, gate.parent_pidfd, gate.report})  # R11
+    set_comm(COMM_RESERVE)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _EVERY_SIGNAL)
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every other descriptor, known or not."""
+    low = 0
+    for fd in sorted(kept):
+        if low < fd:  # an empty range that starts at 0 would close everything
+            os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, 0x7FFF_FFFF)
+
+
+def set_comm(name: str) -> None:
+    """Name this process in `ps` and `/proc/PID/comm` (15 bytes)."""
+    try:
+        with open("/proc/self/comm", "wb", buffering=0) as file:
+            file.write(name.encode()[:15])
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM):
+            raise

@@ -1,0 +1,140 @@
+"""The state lock: one POSIX record lock, held for microseconds, that no stopped holder can keep.
+
+Why a record lock: it is not inherited by a fork (R05), the kernel frees it at its holder's death even
+while forked children live, and F_GETLK names the living holder. Any `close` of any descriptor of its
+file drops it: so the file is opened once in a process, here, and never closed before the end.
+
+Byte 0 is the lock. Byte 1 + PID is the *member* byte: whoever may take the lock holds the member byte
+of its own PID first and for life. So the kernel itself vouches that the holder of byte 0 is one of the
+pair's own, and a waiter may end it when it stands still with the lock held (R06).
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Callable
+
+from twinwatch.linux import process
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.identity import stat_fields
+
+_FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
+_LOCK_BYTE = 0
+_FIRST_PAUSE_NS = 20_000
+_LAST_PAUSE_NS = 5_000_000
+_BUSY = frozenset({errno.EAGAIN, errno.EACCES})
+
+
+class LockWedged(Exception):
+    """The lock was not to be had in time: its holder neither moves nor dies."""
+
+    def __init__(self, pid: int, state: str) -> None:
+        super().__init__(f"state lock held by PID {pid} in state {state or '?'}")
+        self.pid = pid
+        self.state = state
+
+
+class StateLock:
+    """Use as a context manager. `timeout_ns`: how long a holder may stand still."""
+
+    def __init__(self, path: str, timeout_ns: int) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._member_pid = 0
+        self.timeout_ns = timeout_ns
+        self.on_wait: Callable[[], None] = _nothing
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """Only for a process that will not use this pair again."""
+        os.close(self._fd)
+
+    def __enter__(self) -> "StateLock":
+        if self._member_pid != os.getpid():
+            self._join()
+        if not self._try(_LOCK_BYTE):
+            self._wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, _LOCK_BYTE)
+
+    def _join(self) -> None:
+        if not self._try(1 + os.getpid()):
+            raise LockWedged(self.holder(1 + os.getpid()), "member byte taken")
+        self._member_pid = os.getpid()
+
+    def _try(self, byte: int) -> bool:
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except OSError as error:
+            if error.errno in _BUSY:
+                return False
+            raise
+        return True
+
+    def holder(self, byte: int = _LOCK_BYTE) -> int:
+        """PID of who holds a byte, 0 for nobody (or for somebody in a PID namespace out of sight)."""
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))
+        return 0 if kind == fcntl.F_UNLCK else max(pid, 0)
+
+    def _wait(self) -> None:
+        """Wait; end a holder that stands still for `timeout_ns` of this waiter's own on-time waiting.
+
+        Only time in which this process was itself on time counts (P9): each pause counts as at most
+        twice what it was meant to last.
+        """
+        pause_ns, still_ns, asked_ns = _FIRST_PAUSE_NS, 0, 0
+        seen: tuple[int, bytes] | None = None
+        while True:
+            before = monotonic_ns()
+            time.sleep(pause_ns / 1e9)
+            if self._try(_LOCK_BYTE):
+                return
+            on_time = min(monotonic_ns() - before, 2 * pause_ns)
+            pid = self.holder()
+            now_seen = (pid, _progress(pid))
+            still_ns = still_ns + on_time if pid and now_seen == seen else 0
+            seen = now_seen
+            if still_ns >= self.timeout_ns:  # R06
+                self._end_holder(pid)
+                still_ns = 0
+                asked_ns += self.timeout_ns
+                if asked_ns > self.timeout_ns:
+                    fields = stat_fields(pid)
+                    raise LockWedged(pid, fields[0].decode() if fields else "")
+            self.on_wait()
+            pause_ns = min(pause_ns * 3 // 2, _LAST_PAUSE_NS)
+
+    def _end_holder(self, pid: int) -> None:
+        """KILL the holder if it still holds the lock and is a member: never a stranger (P6)."""
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            if error.errno in (errno.ESRCH, errno.EINVAL):
+                return
+            raise
+        try:
+            if self.holder() == pid and self.holder(1 + pid) == pid:
+                process.send(pidfd, 9)
+        finally:
+            os.close(pidfd)
+
+
+def _progress(pid: int) -> bytes:
+    """Something that changes whenever the process runs; empty where `/proc` does not show it."""
+    for name in ("schedstat", "stat"):
+        try:
+            with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+                return file.read()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return b""
+
+
+def _nothing() -> None:
+    return

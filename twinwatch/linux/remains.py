@@ -1,0 +1,129 @@
+"""What a dead leader left: members of its group, and processes that hold its slot's token.
+
+The token is a file of the worker instance, locked with `flock` by every generation and inherited on
+purpose: whoever still has the descriptor keeps the lock. So the kernel itself refuses a second
+generation beside a process of the first, even one that left the group with `setsid`, even where the
+state file was lost. A program that closes every descriptor escapes this, and only this.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+
+from twinwatch.core.values import Identity
+from twinwatch.linux import process
+from twinwatch.linux.identity import ProcessGone, open_process, stat_fields
+
+_GROUP_FIELD = 2  # field 5 of /proc/PID/stat, counted from field 3
+_DEAD_STATES = frozenset({b"Z", b"X", b"x"})
+_VANISHED = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
+
+
+def is_token_held(path: str) -> bool:
+    """Whether a process of some generation still holds the token.
+
+    The probe is a shared lock, so that two guards that probe at once do not see each other.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def end_group(leader: Identity, pidfd: int, token: str) -> bool:
+    """KILL what is left of the group that a dead, collected leader led. True: something is left.
+
+    `pidfd` is -1 where this guard never had one: then members are found in `/proc`, and each is
+    believed only if it also holds the token.
+    """
+    if pidfd >= 0:
+        sent = process.send_group(pidfd, 9)
+        if sent is False:
+            return False
+        if sent is True:
+            return any(_living_members(leader.pid))
+    return _end_members(leader, token)
+
+
+def _living_members(group: int) -> Iterator[int]:
+    for pid in _pids():
+        fields = stat_fields(pid)
+        if fields and int(fields[_GROUP_FIELD]) == group and fields[0] not in _DEAD_STATES:
+            yield pid
+
+
+def _end_members(leader: Identity, token: str) -> bool:
+    try:
+        os.close(open_process(leader))
+    except ProcessGone:
+        if stat_fields(leader.pid):
+            return False  # the PID is somebody else's now: so the old group is empty
+    found = False
+    for pid in _living_members(leader.pid):
+        found |= _end_holder(pid, token)
+    return found
+
+
+def end_token_holders(token: str) -> int:
+    """KILL every process that has the token open; how many there were."""
+    return sum(_end_holder(pid, token) for pid in token_holders(token))
+
+
+def token_holders(token: str) -> list[int]:
+    return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, token)]
+
+
+def _end_holder(pid: int, token: str) -> bool:
+    """The pidfd is opened first, then the proof is looked at: so the proof is this process's (P6)."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return False
+        raise
+    try:
+        return _has_open(pid, token) and process.send(pidfd, 9)
+    finally:
+        os.close(pidfd)
+
+
+def _has_open(pid: int, path: str) -> bool:
+    try:
+        return any(_link(f"/proc/{pid}/fd/{fd}") == path for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError as error:
+        if error.errno in _VANISHED:
+            return False
+        raise
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        if error.errno in _VANISHED:
+            return ""
+        raise
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def has_program(pid: int, generation_variable: bytes) -> bool:
+    """Whether the process executed its worker's program: then its environment names its generation.
+
+    A process whose environment may not be read (set-user-ID) is no gated child of ours.
+    """
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            return generation_variable in file.read()
+    except (PermissionError, ProcessLookupError, FileNotFoundError) as error:
+        return isinstance(error, PermissionError)

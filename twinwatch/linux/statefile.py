@@ -1,0 +1,276 @@
+"""The shared state file: read without a lock, changed one record at a time under the state lock.
+
+Nothing is mapped: a file that somebody cuts short must be an error in one process, not a SIGBUS in
+all. A change writes, in this order: its journal entry, the sequence, the copy that is not current, the
+selector. A writer that is killed before the last of these changed nothing; readers of the journal
+take the lock, so they never run ahead of a change (R03).
+"""
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from twinwatch.core import record
+from twinwatch.core.record import Damage, Header, Heartbeat, Reserves, Slot
+from twinwatch.core.values import Identity, Role
+from twinwatch.linux.lock import StateLock
+
+_READ_TRIES = 64
+_JOURNAL_ENTRY = 4
+STATE_NAME = "state"
+LOCK_NAME = "lock"
+
+
+class StateMoved(Exception):
+    """The runtime directory was lost and a successor of this file is (to be) found at its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A record's value together with the version at which it was read."""
+
+    slot: Slot
+    version: int
+
+
+class StateFile:
+    """One open state file with its lock. Open it once in a process."""
+
+    def __init__(self, directory: str, timeout_ns: int) -> None:
+        """Open the state file in `directory`.
+
+        Raises:
+            FileNotFoundError: there is no pair here.
+        """
+        self.directory = directory
+        self.path = f"{directory}/{STATE_NAME}"
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            self.lock = StateLock(f"{directory}/{LOCK_NAME}", timeout_ns)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._header: tuple[int, Header] | None = None
+
+    def close(self) -> None:
+        os.close(self._fd)
+        self.lock.close()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def is_at_path(self) -> bool:
+        """Whether the path still names the file that is open here."""
+        try:
+            at_path = os.stat(self.path, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return False
+            raise
+        return os.path.samestat(at_path, os.fstat(self._fd))
+
+    # ------------------------------------------------------------ reading
+
+    def _version(self, at: int) -> bytes:
+        return os.pread(self._fd, record.SELECTOR_SIZE, at)
+
+    def _read(self, at: int) -> tuple[int, bytes]:
+        """A record, read again while a writer is seen in the middle of it."""
+        before = self._version(at)
+        for _ in range(_READ_TRIES):
+            data = os.pread(self._fd, record.RECORD_SIZE, at)
+            try:
+                return record.unpack_record(data)
+            except Damage:
+                after = self._version(at)
+                if after == before:
+                    raise
+                before = after
+        raise Damage("a writer that never ends")
+
+    def header(self) -> Header:
+        """Raises Damage."""
+        if self._header is None or self._version(record.HEADER_AT) != record.pack_selector(self._header[0]):
+            version, body = self._read(record.HEADER_AT)
+            self._header = version, record.unpack_header(body)
+        return self._header[1]
+
+    def mended_header(self) -> Header:
+        """The header; where it is damaged and this process knows that very version, written anew."""
+        try:
+            return self.header()
+        except Damage as damage:
+            if self._header is None or damage.version != self._header[0]:
+                raise
+            version, header = self._header
+        with self.lock:
+            self._commit(record.HEADER_AT, record.pack_header(header), version)
+        return self.header()
+
+    def read(self, index: int) -> Read:
+        """Raises Damage. An index that no publication has reached yet reads as a free slot."""
+        at = record.slot_at(index)
+        try:
+            version, body = self._read(at)
+        except Damage as damage:
+            if damage.what == "never written":
+                return Read(Slot(), 0)
+            raise
+        return Read(record.unpack_slot(body), version)
+
+    def slot(self, index: int) -> Slot:
+        return self.read(index).slot
+
+    def is_current(self, index: int, version: int) -> bool:
+        """Whether a slot is still at a version: 8 bytes read."""
+        if version < 0:
+            return False  # never read
+        if version == 0:
+            return not any(self._version(record.slot_at(index)))
+        return self._version(record.slot_at(index)) == record.pack_selector(version)
+
+    def sequence(self) -> int:
+        return int.from_bytes(os.pread(self._fd, 8, record.SEQUENCE_AT), "little")
+
+    def changes(self, since: int) -> tuple[int, set[int] | None]:
+        """Sequence now, and the slots changed after `since`; None: too many, look at all.
+
+        Takes the lock: a change that is journalled is then also made, or never will be.
+        """
+        if self.sequence() == since:
+            return since, set()
+        with self.lock:
+            now = self.sequence()
+            if not 0 <= now - since <= record.JOURNAL_ENTRIES:
+                return now, None
+            data = os.pread(self._fd, record.JOURNAL_ENTRIES * _JOURNAL_ENTRY, record.JOURNAL_AT)
+        entries = memoryview(data).cast("I")
+        return now, {entries[n % record.JOURNAL_ENTRIES] for n in range(since, now)}
+
+    def names(self, identity: Identity, slots: int) -> bool:
+        """Whether any slot's current record names this very process (R02)."""
+        data = os.pread(self._fd, slots * record.RECORD_SIZE, record.SLOTS_AT)
+        wanted = record.pack_identity(identity)
+        at = data.find(wanted)
+        while at >= 0:
+            with suppress(Damage):
+                if self.slot(at // record.RECORD_SIZE).identity == identity:
+                    return True
+            at = data.find(wanted, at + 1)
+        return False
+
+    # ------------------------------------------------------------ writing, under the lock
+
+    def check_not_moved(self) -> None:
+        if self.header().moved:
+            raise StateMoved
+
+    def write(self, index: int, slot: Slot, version: int) -> int:
+        """Make `slot` the record that follows `version`; the new version. Call it under the lock.
+
+        Raises:
+            OSError: the file system refused; the old record stands.
+        """
+        sequence = self.sequence()
+        entry = record.JOURNAL_AT + sequence % record.JOURNAL_ENTRIES * _JOURNAL_ENTRY
+        self._put(entry, index.to_bytes(_JOURNAL_ENTRY, "little"))
+        self._put(record.SEQUENCE_AT, (sequence + 1).to_bytes(8, "little"))
+        return self._commit(record.slot_at(index), record.pack_slot(slot), version)
+
+    def write_header(self, header: Header) -> None:
+        """Call it under the lock."""
+        version, _ = self._read(record.HEADER_AT)
+        self._commit(record.HEADER_AT, record.pack_header(header), version)
+
+    def repair(self, index: int, slot: Slot, version: int) -> None:
+        """Write a damaged slot anew, from what its reader knows to be version `version`."""
+        self._commit(record.slot_at(index), record.pack_slot(slot), version)
+
+    def _commit(self, at: int, body: bytes, version: int) -> int:
+        version = (version + 1) & 0xFFFFFFFF or 1
+        self._put(at + record.COPY_AT[version & 1], record.pack_copy(version, body))
+        self._put(at, record.pack_selector(version))  # R01: the old record stands until here
+        return version
+
+    def _put(self, at: int, data: bytes) -> None:
+        if os.pwrite(self._fd, data, at) != len(data):
+            raise OSError(errno.ENOSPC, "short write to the state file")
+
+    def extend(self, slots: int) -> None:
+        """Room for `slots` slots, allocated so that no later write can fail for want of space."""
+        size = record.file_size(slots)
+        if os.fstat(self._fd).st_size < size:
+            os.posix_fallocate(self._fd, 0, size)
+
+    # ------------------------------------------------------------ single-writer records, no lock
+
+    def beat(self, role: Role, beat: Heartbeat) -> None:
+        self._put(record.HEARTBEAT_AT + role.slot * record.HEARTBEAT_SIZE, record.pack_heartbeat(beat))
+
+    def heartbeat(self, role: Role) -> Heartbeat:
+        at = record.HEARTBEAT_AT + role.slot * record.HEARTBEAT_SIZE
+        return record.unpack_heartbeat(os.pread(self._fd, record.HEARTBEAT_SIZE, at))
+
+    def list_reserves(self, role: Role, reserves: Reserves) -> None:
+        self._put(record.RESERVES_AT + role.slot * record.RESERVES_SIZE, record.pack_reserves(reserves))
+
+    def reserves(self, role: Role) -> Reserves:
+        at = record.RESERVES_AT + role.slot * record.RESERVES_SIZE
+        return record.unpack_reserves(os.pread(self._fd, record.RESERVES_SIZE, at))
+
+
+def create(directory: str, header: Header, slots: dict[int, Slot]) -> None:
+    """Write a new state file and link it into place; an existing one is left alone.
+
+    Raises:
+        FileExistsError: somebody made one first.
+    """
+    draft = f"{directory}/{STATE_NAME}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(draft)
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, record.file_size(header.slots))
+        _put_new(fd, record.HEADER_AT, record.pack_header(header))
+        for index, slot in slots.items():
+            _put_new(fd, record.slot_at(index), record.pack_slot(slot))
+        os.link(draft, f"{directory}/{STATE_NAME}")
+    finally:
+        os.close(fd)
+        os.unlink(draft)
+
+
+def _put_new(fd: int, at: int, body: bytes) -> None:
+    os.pwrite(fd, record.pack_copy(1, body), at + record.COPY_AT[1])
+    os.pwrite(fd, record.pack_selector(1), at)
+
+
+def move(state: StateFile) -> None:
+    """Rebuild a lost runtime directory from the file that is still open (R12). Call it under its lock.
+
+    The old file is marked before its successor gets its name: at no time are two files in force.
+    A successor that is there already (another watcher was first) is left alone.
+    """
+    os.makedirs(state.directory, mode=0o700, exist_ok=True)
+    draft = f"{state.directory}/{STATE_NAME}.{os.getpid()}"
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        size = os.fstat(state.fileno()).st_size
+        data = os.pread(state.fileno(), size, 0)
+        os.posix_fallocate(fd, 0, size)
+        os.pwrite(fd, data, 0)
+        header = state.header()
+        version = int.from_bytes(data[:4], "little")
+        successor = replace(header, moved=False)
+        os.pwrite(
+            fd, record.pack_copy(version + 1, record.pack_header(successor)), record.COPY_AT[version + 1 & 1]
+        )
+        os.pwrite(fd, record.pack_selector(version + 1), 0)
+        if not header.moved:
+            state.write_header(replace(header, moved=True))
+        with suppress(FileExistsError):
+            os.link(draft, state.path)
+    finally:
+        os.close(fd)
+        os.unlink(draft)

@@ -1,0 +1,98 @@
+"""A watcher's reserves: gated children, forked ahead of need."""
+
+import errno
+from collections.abc import Callable
+
+from twinwatch.core.record import Reserves
+from twinwatch.linux.gate import Child, Gate, Let, Order, fork_gated
+from twinwatch.linux.loop import Loop
+from twinwatch.pair import Pair
+from twinwatch.reserve import BehindGate, Duty
+
+RESERVE = "reserve"
+LEAVING = "leaving"
+_OUT_OF_MEANS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+class Nursery:
+    """Keeps `watch.reserve` children behind their gates."""
+
+    def __init__(self, pair: Pair, loop: Loop, own_pidfd: int) -> None:
+        self._pair = pair
+        self._loop = loop
+        self._own_pidfd = own_pidfd
+        self._ready: dict[int, Child] = {}
+        self._leaving: dict[int, Child] = {}
+        self._listed: Reserves | None = None
+
+    @property
+    def is_short(self) -> bool:
+        return len(self._ready) < self._pair.spec.watch.reserve
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._ready and not self._leaving
+
+    def take(self) -> Child | None:
+        """A gated child: a reserve, or one forked now. None: this machine can fork no more.
+
+        Raises:
+            BehindGate: in the child.
+        """
+        if self._ready:
+            _, child = self._ready.popitem()
+            self._loop.remove(child.pidfd)
+            return child
+        return self._fork()
+
+    def give_back(self, child: Child) -> None:
+        """A child whose claim was lost waits on."""
+        self._ready[child.pidfd] = child
+        self._loop.add(child.pidfd, (RESERVE, child.pidfd))
+
+    def refill(self) -> bool:
+        """Fork one more, if one is missing. False: none was forked."""
+        if not self.is_short:
+            return False
+        child = self._fork()
+        if child is None:
+            return False
+        self.give_back(child)
+        return True
+
+    def _fork(self) -> Child | None:
+        pair = self._pair
+        try:
+            born = fork_gated(self._own_pidfd)
+        except OSError as error:
+            if error.errno not in _OUT_OF_MEANS:
+                raise
+            pair.tell("fork-failed", reason=error.strerror, errno=error.errno)
+            return None
+        if isinstance(born, Gate):
+            self._loop.abandon()
+            raise BehindGate(born, Duty(pair.paths, pair.spec, pair.seat.role, pair.seat.generation))
+        return born
+
+    def retire(self) -> None:
+        """Tell all reserves to leave; `died` collects them."""
+        for pidfd, child in self._ready.items():
+            child.let_through(Order(Let.LEAVE))
+            self._leaving[pidfd] = child
+        self._ready.clear()
+
+    def died(self, pidfd: int, reap: Callable[[int], None]) -> None:
+        """A reserve's pidfd is readable."""
+        child = self._ready.pop(pidfd, None) or self._leaving.pop(pidfd, None)
+        if child is not None:
+            self._loop.remove(pidfd)
+            reap(pidfd)
+            child.close()
+
+    def publish(self) -> None:
+        """List the reserves in the state file, for `status` and `down`."""
+        identities = tuple(c.identity for c in (*self._ready.values(), *self._leaving.values()))
+        reserves = Reserves(self._pair.seat.generation, identities)
+        if reserves != self._listed:
+            self._pair.state.list_reserves(self._pair.seat.role, reserves)
+            self._listed = reserves

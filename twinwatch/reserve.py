@@ -1,0 +1,197 @@
+"""Life behind the gate: what a forked child waits for, and what it becomes.
+
+Four things end the wait. The gate opens: become the recorded worker or watcher. The parent's pidfd says
+dead: try to take over the parent's role with *this* process as the child. The gate's pipe ends and the
+parent lives: leave. Nothing at all, and both watchers stand still: end the parent, then take over.
+"""
+
+import fcntl
+import os
+import signal
+import termios
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from twinwatch.core import fence
+from twinwatch.core.fence import Claim
+from twinwatch.core.record import Damage, Heartbeat
+from twinwatch.core.spec import MILLISECOND_NS, PairSpec
+from twinwatch.core.values import Desired, ExitKind, Identity, Phase, Role, Stage
+from twinwatch.core.values import Exit as End
+from twinwatch.linux import launch, process
+from twinwatch.linux.birth import Seat
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.gate import Gate, Let, Order
+from twinwatch.linux.identity import identify_self
+from twinwatch.linux.lock import LockWedged
+from twinwatch.linux.paths import Paths
+from twinwatch.linux.statefile import StateFile, StateMoved
+
+_STILL_PERIODS = 2
+LEFT_AT_GATE = 120  # exit code of a child that was recorded, and never became its program
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What a reserve carries from its parent."""
+
+    paths: Paths
+    spec: PairSpec
+    role: Role  # of its parent
+    generation: int  # of its parent
+
+
+class BehindGate(BaseException):
+    """Raised in a forked child to unwind to the outermost frame: no stack grows over generations."""
+
+    def __init__(self, gate: Gate, duty: Duty) -> None:
+        super().__init__()
+        self.gate = gate
+        self.duty = duty
+
+
+def live(gate: Gate, duty: Duty) -> Seat:
+    """Wait behind the gate. Returns with a watcher's seat, or not at all."""
+    if _wait(gate, duty):
+        order = gate.take_order()
+        if order is None or order.let is Let.LEAVE:
+            os._exit(LEFT_AT_GATE)
+        if order.let is Let.WORKER:
+            _become_worker(gate, duty, order)
+        return _become_watcher(gate, order)
+    return _take_over(gate, duty)
+
+
+def _wait(gate: Gate, duty: Duty) -> bool:
+    """True: an order has come. False: the parent is dead."""
+    timeout_ns = duty.spec.watch.timeout_ns
+    vigil = _Vigil(duty)
+    while True:
+        before = monotonic_ns()
+        readable, dead = gate.wait(timeout_ns // MILLISECOND_NS)
+        if readable:
+            return _is_order(gate, timeout_ns)
+        if dead:
+            return False
+        on_time = monotonic_ns() - before < timeout_ns + timeout_ns // 2
+        if vigil.is_all_still(on_time=on_time):  # R13
+            process.send(gate.parent_pidfd, signal.SIGKILL)
+
+
+def _is_order(gate: Gate, timeout_ns: int) -> bool:
+    """Tell an order from the end of the pipe: an opened gate wins over a dead parent.
+
+    The end of the pipe often comes before the pidfd is readable, and is no proof of death (R10): wait
+    for that. With a living parent it means: leave.
+    """
+    if _pending(gate.fd):
+        return True
+    if gate.wait_parent(timeout_ns // MILLISECOND_NS):
+        return False
+    os._exit(LEFT_AT_GATE)
+
+
+def _pending(fd: int) -> bool:
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), "little") > 0
+
+
+class _Vigil:
+    """Both watchers stand still, for two periods in which this process itself was on time."""
+
+    def __init__(self, duty: Duty) -> None:
+        self._duty = duty
+        self._seen: tuple[Heartbeat, Heartbeat] | None = None
+        self._periods = 0
+
+    def is_all_still(self, *, on_time: bool) -> bool:
+        beats = self._beats()
+        moved = beats is None or beats != self._seen
+        self._seen = beats
+        self._periods = 0 if moved or not on_time else self._periods + 1
+        return self._periods >= _STILL_PERIODS
+
+    def _beats(self) -> tuple[Heartbeat, Heartbeat] | None:
+        try:
+            state = StateFile(self._duty.paths.runtime, self._duty.spec.watch.timeout_ns)
+        except FileNotFoundError:
+            return None
+        try:
+            return state.heartbeat(Role.A), state.heartbeat(Role.B)
+        finally:
+            state.close()
+
+
+# ---------------------------------------------------------------- let through
+
+
+def _become_worker(gate: Gate, duty: Duty, order: Order) -> NoReturn:
+    """Look once more whether this birth is still wanted (R14), then execute."""
+    place = next((place for place in duty.spec.places if place[0] == order.slot), None)
+    spec = next((spec for spec in duty.spec.workers if place and spec.name == place[1]), None)
+    if place is None or spec is None or not _is_wanted(duty, order):
+        gate.fail(Stage.GATE, 0)
+        os._exit(LEFT_AT_GATE)
+    try:
+        launch.execute(duty.paths, duty.spec, spec, place[2], order.generation)
+    except launch.LaunchFailed as failed:
+        gate.fail(failed.stage, failed.number)
+    os._exit(127)
+
+
+def _is_wanted(duty: Duty, order: Order) -> bool:
+    try:
+        state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
+        slot = state.slot(order.slot)
+        return (
+            state.header().desired is Desired.RUN
+            and slot.desired is Desired.RUN
+            and slot.generation == order.generation
+            and slot.phase is Phase.STARTING
+            and slot.identity.pid == os.getpid()
+        )
+    except (FileNotFoundError, Damage):
+        return False
+
+
+def _become_watcher(gate: Gate, order: Order) -> Seat:
+    gate.close()
+    return Seat(Role(order.slot + 1), order.generation, order.config_generation)
+
+
+# ---------------------------------------------------------------- takeover
+
+
+def _take_over(gate: Gate, duty: Duty) -> Seat:
+    """The parent is dead: become the next holder of its role, if nobody else was faster."""
+    gate.close()
+    try:
+        state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
+        seat = _claim_role(state, duty)
+    except (FileNotFoundError, StateMoved, LockWedged, Damage):
+        os._exit(LEFT_AT_GATE)
+    if seat is None:
+        os._exit(LEFT_AT_GATE)
+    state.close()
+    return seat
+
+
+def _claim_role(state: StateFile, duty: Duty) -> Seat | None:
+    """Write this very process into the role's slot. None: the claim is lost.
+
+    Only the dead parent could record this process, so whether a slot names it already is looked up
+    before the lock is taken: nothing can change the answer any more (R02).
+    """
+    me = identify_self()
+    if state.names(me, state.header().slots):
+        return None
+    with state.lock:
+        state.check_not_moved()
+        header, read = state.header(), state.read(duty.role.slot)
+        claim = Claim(duty.generation, header.config_generation, duty.role, duty.generation)
+        if fence.objection(claim, header, None, read.slot):
+            return None
+        now_ns = monotonic_ns()
+        slot = fence.born(read.slot, claim, me, now_ns=now_ns, is_restart=True)
+        slot = replace(slot, exit=End(ExitKind.UNKNOWN, duty.generation, at_ns=now_ns))
+        state.write(duty.role.slot, slot, read.version)
+    return Seat(duty.role, slot.generation, header.config_generation)

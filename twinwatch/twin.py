@@ -1,0 +1,195 @@
+"""The other watcher, as this one sees it: alive, standing still, dead, to be born again.
+
+Nothing makes its role claimable but a readable pidfd (R17): a twin that was sent KILL and does not die
+keeps its role, and the pair runs on one watcher and says so.
+"""
+
+import errno
+import os
+import signal
+from dataclasses import replace
+
+from twinwatch.core import exits, judge, spacing
+from twinwatch.core.record import Damage, Slot
+from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS
+from twinwatch.core.values import Desired, Ending, Exit, Phase
+from twinwatch.linux import process
+from twinwatch.linux.birth import Newborn, compare_and_write, respawn
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.gate import Child, Let
+from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
+from twinwatch.linux.loop import WAKE_SIGNAL, Loop
+from twinwatch.linux.statefile import Read
+from twinwatch.nursery import Nursery
+from twinwatch.pair import Pair
+
+TWIN = "twin"
+RETRY = "twin-retry"
+_RETRY_NS = 100 * MILLISECOND_NS
+_KILL_AGAIN_NS = 5 * SECOND_NS
+
+
+class Twin:
+    """Holds at most one pidfd: of the twin role's current holder."""
+
+    def __init__(self, pair: Pair, loop: Loop, nursery: Nursery) -> None:
+        self._pair = pair
+        self._loop = loop
+        self._nursery = nursery
+        self.role = pair.seat.role.twin
+        self._read = Read(Slot(), -1)
+        self._pidfd = -1
+        self._is_dead = True
+        self._status: int | None = None
+        self._suspicion = judge.Suspicion()
+        self._killed_ns = 0
+
+    def is_live(self) -> bool:
+        return not self._is_dead
+
+    def wake(self) -> None:
+        """Have it look: something that concerns it has changed."""
+        if self._pidfd >= 0 and not self._is_dead:
+            process.send(self._pidfd, WAKE_SIGNAL)
+
+    def look(self) -> None:
+        """Read its slot; a new generation is a new process to watch."""
+        state = self._pair.state
+        if state.is_current(self.role.slot, self._read.version):
+            return
+        try:
+            read = state.read(self.role.slot)
+        except Damage as damage:
+            self._damaged(damage)
+            return
+        if read.slot.generation != self._read.slot.generation or self._read.version < 0:
+            self._meet(read.slot)
+        self._read = read
+
+    def _damaged(self, damage: Damage) -> None:
+        """Its holder knows the record best and repairs it; this memory is as good."""
+        if damage.version == self._read.version:
+            with self._pair.state.lock:
+                self._pair.state.repair(self.role.slot, self._read.slot, self._read.version)
+            self._pair.tell("repaired", slot=self.role.label)
+        else:
+            self._pair.tell("damaged", slot=self.role.label, reason=damage.what)
+
+    def _meet(self, slot: Slot) -> None:
+        self._drop()
+        self._suspicion = judge.Suspicion()
+        self._killed_ns = 0
+        self._status = None
+        try:
+            self._pidfd = open_process(slot.identity) if slot.identity else -1
+        except ProcessGone:
+            self._pidfd = -1
+        except IdentityUnknown:
+            self._is_dead = False  # not known to be dead: its role stays unclaimed
+            return
+        self._is_dead = self._pidfd < 0
+        if self._pidfd >= 0:
+            self._loop.add(self._pidfd, (TWIN, 0))
+
+    def _drop(self) -> None:
+        if self._pidfd >= 0:
+            process.reap(self._pidfd)
+            self._loop.remove(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    # ------------------------------------------------------------ death
+
+    def died(self) -> None:
+        """Its pidfd is readable."""
+        status = process.child_status(self._pidfd, reap=True)
+        if status is None:
+            status = process.stranger_status(self._pidfd, self._read.slot.identity.pid)
+        self._status = status
+        self._is_dead = True
+        self._loop.remove(self._pidfd)
+
+    def work(self) -> None:
+        """Give its role a new holder, if it has none and should have one.
+
+        Raises:
+            BehindGate: in a child.
+        """
+        if not self._is_dead or self._read.version < 0:
+            return
+        header = self._pair.state.mended_header()
+        if header.desired is not Desired.RUN or header.config_generation != self._pair.seat.config_generation:
+            return
+        self.look()
+        if not self._is_dead:
+            return
+        now_ns = monotonic_ns()
+        due_ns = spacing.not_before_ns(self._read.slot.births_ns, now_ns)
+        if due_ns > now_ns:
+            self._loop.set_deadline(RETRY, due_ns)
+            return
+        child = self._nursery.take()
+        if child is None or not self._bear(child):
+            self._loop.set_deadline(RETRY, now_ns + _RETRY_NS)
+
+    def _bear(self, child: Child) -> bool:
+        old = self._read.slot
+        base = replace(old, exit=self._exit(old), desired=Desired.RUN, name=self.role.label)
+        newborn = Newborn(Let.ROLE, self.role.slot, self._read, base, counts=old.generation > 0)
+        try:
+            born = respawn(self._pair.state, self._pair.seat, child, newborn)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+                raise
+            self._pair.tell("claim-failed", slot=self.role.label, reason=error.strerror)
+            born = ""
+        if isinstance(born, str):
+            self._nursery.give_back(child)
+            self.look()
+            return not self._is_dead
+        self._drop()
+        self._read = born
+        self._suspicion = judge.Suspicion()
+        self._killed_ns = 0
+        self._is_dead = False
+        self._pidfd, child.pidfd = child.pidfd, -1
+        self._loop.add(self._pidfd, (TWIN, 0))
+        child.close()
+        self._pair.tell_change(old, born.slot, "the twin was dead")
+        return True
+
+    def _exit(self, slot: Slot) -> Exit:
+        if slot.is_over:
+            return slot.exit
+        end = exits.decode(self._status, (0,), slot.generation, monotonic_ns())
+        return replace(end, ending=slot.ending)
+
+    # ------------------------------------------------------------ standing still
+
+    def judge(self, now_ns: int) -> None:
+        """One tick: end a twin that stands still while this judge was on time."""
+        if self._is_dead or self._pidfd < 0:
+            return
+        state, watch = self._pair.state, self._pair.spec.watch
+        generation = self._read.slot.generation
+        beat = state.heartbeat(self.role)
+        self._suspicion = judge.observe(
+            self._suspicion, generation, beat.sequence, now_ns=now_ns, interval_ns=watch.interval_ns
+        )
+        if judge.is_hung(self._suspicion, watch.timeout_ns) and now_ns >= self._killed_ns:
+            self._convict(now_ns)
+
+    def _convict(self, now_ns: int) -> None:
+        """KILL it, if its slot still says the same under the lock; the role waits for its death."""
+        old = self._read.slot
+        slot = replace(old, phase=Phase.STOPPING, ending=Ending.HUNG, killed=True)
+        read = compare_and_write(self._pair.state, self._pair.seat, self.role.slot, self._read, slot)
+        if read is None:
+            self.look()
+            return
+        self._read = read
+        process.send(self._pidfd, signal.SIGKILL)
+        again = " and does not die" if self._killed_ns else ""
+        self._killed_ns = now_ns + _KILL_AGAIN_NS
+        still_s = self._suspicion.still_ns / 1e9
+        self._pair.tell_change(old, slot, f"its heartbeat has stood still for {still_s:.3g} s{again}")

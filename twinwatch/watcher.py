@@ -1,0 +1,321 @@
+"""A watcher: one loop that guards the twin and the workers, and keeps its own right to its role.
+
+Wait, collect events, decide, act. Deaths come as readable pidfds; a signal says that a command or the
+twin changed something; the tick writes the heartbeat, judges the twin's, and looks whether this
+process still is what it believes to be: holder of its role, of a file that is still at its path, of
+the configuration that is in force. A watcher that is fenced leaves before it touches anything.
+"""
+
+import errno
+import fcntl
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import replace
+from typing import NoReturn
+
+from twinwatch import reserve
+from twinwatch.config import snapshot
+from twinwatch.core.record import Header, Heartbeat
+from twinwatch.core.spec import SECOND_NS
+from twinwatch.core.values import Desired, Phase
+from twinwatch.guard import REPORT, WORKER, Guard
+from twinwatch.linux import process
+from twinwatch.linux.birth import Fenced, Seat, compare_and_write
+from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.events import EventLog
+from twinwatch.linux.gate import set_comm
+from twinwatch.linux.lock import LockWedged
+from twinwatch.linux.loop import Loop
+from twinwatch.linux.paths import Paths
+from twinwatch.linux.statefile import StateFile, StateMoved, move
+from twinwatch.nursery import RESERVE, Nursery
+from twinwatch.pair import Pair
+from twinwatch.reserve import BehindGate
+from twinwatch.twin import TWIN, Twin
+
+TICK = "tick"
+_OPEN_TRIES = 50
+_OPEN_PAUSE_MS = 20
+EXIT_CRASHED = 70
+EXIT_LOST = 75
+
+
+class Watcher:
+    """The holder of a role, from its birth to its leaving."""
+
+    def __init__(self, paths: Paths, seat: Seat) -> None:
+        self._own_pidfd = os.pidfd_open(os.getpid())
+        self._loop = Loop()
+        self._loop.catch_wake_signal()
+        spec, state = _open(paths)
+        events = EventLog(paths.events, paths.pair, f"{seat.role.label}.{seat.generation}")
+        self.pair = Pair(paths, spec, state, seat, events)
+        seat.config_generation = spec.generation
+        state.lock.timeout_ns = spec.watch.timeout_ns
+        state.lock.on_wait = self._beat_if_due
+        self._nursery = Nursery(self.pair, self._loop, self._own_pidfd)
+        self.guard = Guard(self.pair, self._loop, self._nursery)
+        self._twin = Twin(self.pair, self._loop, self._nursery)
+        self.guard.is_twin_live = self._twin.is_live
+        self.guard.wake_twin = self._twin.wake
+        self._beat = Heartbeat(seat.generation)
+        self._alive = _hold_alive_lock(paths)
+        self._retiring = False
+
+    # ------------------------------------------------------------ life
+
+    def run(self) -> None:
+        """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate."""
+        self._take_seat()
+        self._recall_quarantine()
+        self.guard.adopt(self.pair.spec)
+        self._twin.look()
+        self._tick(monotonic_ns())
+        while not self._is_done():
+            self._round()
+
+    def _take_seat(self) -> None:
+        """Say in the slot that this process watches now."""
+        set_comm(f"twinwatch-{self.pair.seat.role.label}")
+        state, seat = self.pair.state, self.pair.seat
+        seat.check(state)
+        old = seat.own(state)
+        if old is None or old.identity.pid != os.getpid():
+            raise Fenced
+        self._write_own(Phase.RUNNING)
+        self.pair.tell_change(old, replace(old, phase=Phase.RUNNING), f"watching as {seat.role.label}")
+
+    def _write_own(self, phase: Phase) -> None:
+        state, seat = self.pair.state, self.pair.seat
+        while True:
+            read = state.read(seat.role.slot)
+            slot = replace(read.slot, phase=phase, config_generation=seat.config_generation, ready=True)
+            if compare_and_write(state, seat, seat.role.slot, read, slot):
+                return
+
+    def _round(self) -> None:
+        idle = not self.guard.has_work and not self._nursery.is_short
+        try:
+            events = self._loop.wait(block=idle or self._retiring)
+            for key, mask in events:
+                self._dispatch(key, mask)
+            for due in self._loop.take_due(monotonic_ns()):
+                self._passed(due)
+            self._twin.work()
+            self.guard.work()
+            self.pair.flush()
+            if not events and not self._retiring:
+                self._nursery.refill()
+                self._nursery.publish()
+        except LockWedged as wedged:
+            self.pair.tell("wedged", reason=str(wedged))
+            self.pair.flush()
+        except StateMoved:
+            self._reopen()
+
+    def _dispatch(self, key: tuple[str, int], _mask: int) -> None:
+        kind, number = key
+        match kind:
+            case "worker":
+                self.guard.pidfd_ready(number)
+            case "report":
+                self.guard.report_ready(number)
+            case "twin":
+                self._twin.died()
+                self.guard.catch_up()
+                self._recall_quarantine()
+                self.guard.owned_by(self.pair.seat.role.twin)
+            case "reserve":
+                self._nursery.died(number, process.reap)
+            case _:
+                self._look()
+
+    def _passed(self, due: Hashable) -> None:
+        if due == TICK:
+            self._tick(monotonic_ns())
+        elif isinstance(due, int):
+            self.guard.look_again(due)
+
+    # ------------------------------------------------------------ the tick
+
+    def _tick(self, now_ns: int) -> None:
+        interval_ns = self.pair.spec.watch.interval_ns
+        self._beat_now(now_ns)
+        self._loop.set_deadline(TICK, now_ns + interval_ns)
+        if not self.pair.state.is_at_path():
+            self._recover_path()
+        self.pair.seat.check(self.pair.state)
+        self._look()
+        self._twin.judge(now_ns)
+        self.guard.sweep()
+        self.pair.events.follow_path()
+
+    def _look(self) -> None:
+        """Something may have changed: configuration, wishes, slots."""
+        header = self._header()
+        if header.config_generation != self.pair.seat.config_generation:
+            self._adopt(header)
+        if header.desired is Desired.STOP:
+            self.guard.look_at_all()
+        self.guard.catch_up()
+        self._twin.look()
+
+    def _header(self) -> Header:
+        """Repaired from memory where it was damaged."""
+        return self.pair.state.mended_header()
+
+    def _beat_now(self, now_ns: int) -> None:
+        quarantined = next(iter(self.guard.quarantined), -1)
+        self._beat = replace(
+            self._beat,
+            sequence=self._beat.sequence + 1,
+            at_ns=now_ns,
+            handling=1 + quarantined,
+            config_generation=self.pair.seat.config_generation,
+        )
+        self.pair.state.beat(self.pair.seat.role, self._beat)
+
+    def _beat_if_due(self) -> None:
+        """While the lock is waited for: a wait is not a hang."""
+        now_ns = monotonic_ns()
+        if now_ns - self._beat.at_ns >= self.pair.spec.watch.interval_ns:
+            self._beat_now(now_ns)
+
+    def _adopt(self, header: Header) -> None:
+        """Take the published configuration over; reserves that carry the old one leave."""
+        try:
+            spec = snapshot.read(self.pair.paths.snapshots, header.config_generation)
+        except (snapshot.SnapshotError, FileNotFoundError) as error:
+            self.pair.tell("configuration-unreadable", reason=str(error), generation=header.config_generation)
+            return
+        self.pair.spec = spec
+        self.pair.seat.config_generation = spec.generation
+        self.pair.state.lock.timeout_ns = spec.watch.timeout_ns
+        self._nursery.retire()
+        self.guard.adopt(spec)
+        self._write_own(Phase.RUNNING)
+        self.pair.tell("configuration", generation=spec.generation)
+
+    # ------------------------------------------------------------ a lost runtime directory
+
+    def _recover_path(self) -> None:
+        """The runtime directory was deleted or replaced (R12)."""
+        state = self.pair.state
+        if not os.path.exists(state.path):
+            with state.lock:
+                move(state)
+            self.pair.tell("runtime-directory-rebuilt", path=state.directory)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Go on with the file that is at the path now, if it is this pair's."""
+        old = self.pair.state
+        pair_id = old.header().pair_id
+        _, state = _open(self.pair.paths)
+        if state.header().pair_id != pair_id:
+            raise Fenced
+        state.lock.timeout_ns = old.lock.timeout_ns
+        state.lock.on_wait = self._beat_if_due
+        self.pair.state = state
+        old.close()
+        self.guard.adopt(self.pair.spec)
+
+    # ------------------------------------------------------------ leaving
+
+    def _is_done(self) -> bool:
+        """The pair is to be down, no worker has a process, and the reserves have left."""
+        if self._header().desired is Desired.RUN:
+            self._retiring = False
+            return False
+        if not self.guard.is_all_over or self.guard.has_work:
+            return False
+        if not self._retiring:
+            self._retiring = True
+            self._nursery.retire()
+        return self._nursery.is_empty
+
+    def leave(self) -> None:
+        """The orderly end: the slot says so."""
+        own = self.pair.seat.own(self.pair.state)
+        self._write_own(Phase.STOPPED)
+        if own is not None:
+            self.pair.tell_change(own, replace(own, phase=Phase.STOPPED), "the pair is down")
+        self.pair.flush()
+
+    # ------------------------------------------------------------ crashes
+
+    def _recall_quarantine(self) -> None:
+        """What the former holder had in hand when it crashed is not met again (R16)."""
+        for role in (self.pair.seat.role, self.pair.seat.role.twin):
+            handling = self.pair.state.heartbeat(role).handling
+            if handling:
+                self.guard.quarantine(handling - 1)
+
+    def crashed(self) -> None:
+        """Leave word of the slot that was in hand: one bad record must not end both twins in turn."""
+        beat = replace(self._beat, sequence=self._beat.sequence + 1, handling=self.guard.handling)
+        self.pair.state.beat(self.pair.seat.role, beat)
+        index = self.guard.handling - 1
+        self.pair.tell("crashed", index=index if index >= 0 else None, reason=traceback.format_exc(limit=-3))
+        self.pair.flush()
+
+
+def _open(paths: Paths) -> tuple[snapshot.PairSpec, StateFile]:
+    """The state file at its path and the configuration in force; a moving file is waited for."""
+    for _ in range(_OPEN_TRIES):
+        with suppress(FileNotFoundError):
+            state = StateFile(paths.runtime, 2 * SECOND_NS)
+            header = state.header()
+            if not header.moved:
+                return snapshot.read(paths.snapshots, header.config_generation), state
+            state.close()
+        process.pause(_OPEN_PAUSE_MS)
+    raise Fenced
+
+
+def _hold_alive_lock(paths: Paths) -> int:
+    """A shared lock in the state directory: it tells `up` that this pair lives (R12)."""
+    try:
+        fd = os.open(paths.alive_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOSPC, errno.EACCES):
+            raise
+        return -1
+    with suppress(BlockingIOError):
+        fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return fd
+
+
+def main(paths: Paths, seat: Seat) -> NoReturn:
+    """Be a watcher; in a forked child, be what its gate lets through. Never returns."""
+    gc.collect()
+    gc.freeze()
+    while True:
+        born = _live(paths, seat)
+        gc.collect()  # what the parent left is gone before new descriptors get its numbers
+        seat = reserve.live(born.gate, born.duty)
+
+
+def _live(paths: Paths, seat: Seat) -> BehindGate:
+    """One watcher's life. Returns only in a forked child, with every frame of the parent unwound."""
+    watcher = None
+    try:
+        watcher = Watcher(paths, seat)
+        watcher.run()
+        watcher.leave()
+    except BehindGate as behind:
+        return behind.with_traceback(None)
+    except Fenced:
+        sys.stderr.flush()
+        os._exit(EXIT_LOST)
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.flush()
+        if watcher is not None:
+            watcher.crashed()
+        os._exit(EXIT_CRASHED)
+    os._exit(0)
