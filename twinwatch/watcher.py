@@ -71,6 +71,7 @@ class Watcher:
     def run(self) -> None:
         """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate."""
         self._take_seat()
+        self._nursery.refill()  # first of all: until there is a reserve, one more kill is the last
         self._recall_quarantine()
         self.guard.adopt(self.pair.spec)
         self._twin.look()

@@ -1,0 +1,110 @@
+"""`status`: how the pair is."""
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from twinwatch.cli.options import Commands, add_command, find_target, interval
+
+if TYPE_CHECKING:
+    from twinwatch.cli.output import Output
+    from twinwatch.cli.table import Block
+    from twinwatch.control.target import Target
+
+DEAD = 1
+DOWN = 3
+UNKNOWN = 4
+_CODES = {"up": 0, "down": DOWN, "degraded": 150, "fatal": 151}
+_NOT_THERE = frozenset({5, 7})  # of other commands: no such pair, not running
+
+_EPILOG = """\
+exit codes (as LSB init scripts have them):
+    0  up: both watchers live, every worker that should run is running
+    1  dead: it should run, but no watcher lives (the workers may)
+    3  down
+    4  it cannot be told
+  150  degraded: a watcher or a worker is missing, or not ready
+  151  fatal: a worker gave up
+"""
+
+
+def add(commands: Commands) -> None:
+    command = add_command(commands, "status", "show watchers and workers", _EPILOG, json=True)
+    command.add_argument(
+        "--watch",
+        type=interval,
+        nargs="?",
+        const=2.0,
+        metavar="SECONDS",
+        help="show it again every 2 (or so many) seconds, until Ctrl-C",
+    )
+    command.set_defaults(run=_status, failure_code=failure_code)
+
+
+def _status(args: argparse.Namespace, output: "Output") -> int:
+    target = find_target(args)
+    if args.watch is not None:
+        return _watch(target, args, output)
+    from twinwatch.control.status import status
+
+    found = status(target)
+    if args.json:
+        output.json(found)
+    else:
+        from twinwatch.cli.status_view import blocks
+
+        output.show(blocks(found))
+    return exit_code(found)
+
+
+def _watch(target: "Target", args: argparse.Namespace, output: "Output") -> int:
+    """Ctrl-C is how it is meant to end."""
+    try:
+        if args.json:
+            _watch_json(target, args.watch, output)
+        output.refresh(lambda: _look(target), args.watch)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _watch_json(target: "Target", interval_s: float, output: "Output") -> None:
+    import time
+
+    from twinwatch.control.status import status
+
+    while True:
+        output.json(status(target))
+        output.flush()
+        time.sleep(interval_s)
+
+
+def _look(target: "Target") -> "list[Block]":
+    """The status, or why there is none just now: watching goes on."""
+    from twinwatch.cli.status_view import blocks
+    from twinwatch.cli.table import Tone, line
+    from twinwatch.control.errors import ControlError
+    from twinwatch.control.status import status
+
+    try:
+        return blocks(status(target))
+    except ControlError as error:
+        return [line(str(error), Tone.BAD)]
+
+
+def exit_code(status: Mapping[str, Any]) -> int:
+    """A status in one number."""
+    if status["state"] != "down" and not living(status):
+        return DEAD
+    return _CODES.get(status["state"], UNKNOWN)
+
+
+def failure_code(code: int) -> int:
+    """The same for what could not be looked at."""
+    return DOWN if code in _NOT_THERE else UNKNOWN
+
+
+def living(status: Mapping[str, Any]) -> list[str]:
+    """The watchers that live."""
+    watchers: Mapping[str, Mapping[str, Any] | None] = status["watchers"]
+    return [role for role, watcher in watchers.items() if watcher and watcher["pid"]]
