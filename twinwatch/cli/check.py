@@ -1,8 +1,7 @@
-"""`check`: is this configuration right?"""
+"""`check`: whether a configuration is right."""
 
 import argparse
 import os
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from twinwatch.cli.options import Commands, add_command, find_target
@@ -14,6 +13,7 @@ _WRONG = 2
 
 
 def add(commands: Commands) -> None:
+    """`check`."""
     command = add_command(commands, "check", "check a configuration; nothing is started", json=True)
     command.add_argument("file", metavar="CONFIG", nargs="?", help="the file (default: as the pair is found)")
     command.set_defaults(run=_check)
@@ -28,6 +28,8 @@ def _check(args: argparse.Namespace, output: "Output") -> int:
     try:
         document = _document(args)
     except ConfigError as error:
+        from dataclasses import asdict
+
         output.json({"schema": 1, "ok": False, "problems": [asdict(problem) for problem in error.errors]})
         return _WRONG
     output.json(document)
@@ -62,5 +64,7 @@ def configuration(args: argparse.Namespace) -> str:
 
     path: str | None = args.file or find_target(args).config
     if path is None:
-        raise ControlError("which configuration? `twinwatch -p` names a pair only: add CONFIG", NOT_CONFIGURED)
+        raise ControlError(
+            "which configuration? `twinwatch -p` names a pair only: add CONFIG", NOT_CONFIGURED
+        )
     return path

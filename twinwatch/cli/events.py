@@ -23,9 +23,12 @@ examples:
 
 
 def add(commands: Commands) -> None:
+    """`events`."""
     command = add_command(commands, "events", "show what happened", _EPILOG, json=True)
     add_follow(command)
-    command.add_argument("--since", type=duration, metavar="DURATION", help="only of the last 10m, 1h30m, 2d …")
+    command.add_argument(
+        "--since", type=duration, metavar="DURATION", help="only of the last 10m, 1h30m, 2d …"
+    )
     command.add_argument("names", metavar="WORKER", nargs="*", help="NAME, NAME:INSTANCE, or watcher a or b")
     command.set_defaults(run=_events)
 
@@ -75,6 +78,7 @@ class Reader:
 
 
 def write(output: "Output", lines: Iterable[bytes]) -> None:
+    """Each line as it is."""
     for data in lines:
         output.raw(data + b"\n")
     output.flush()

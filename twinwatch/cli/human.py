@@ -35,6 +35,7 @@ def size(count: int | None) -> str:
 
 
 def percent(value: float | None) -> str:
+    """`0.3%`."""
     return NOTHING if value is None else f"{value:.1f}%"
 
 
@@ -59,6 +60,7 @@ def _cause(end: Mapping[str, Any]) -> str:
 
 
 def signal_name(number: int) -> str:
+    """`SIGTERM`."""
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal between the two that have names

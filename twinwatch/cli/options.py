@@ -3,12 +3,12 @@
 import argparse
 import re
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:  # building the parser must stay quick
     from twinwatch.control.target import Target
 
-Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives it no name
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse gives it no public name
 
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit}(?![a-z]))?" for unit in _UNITS_S), re.ASCII)
@@ -44,6 +44,7 @@ def add_command(
 
 
 def add_timeout(command: argparse.ArgumentParser, default_s: float | None, what: str) -> None:
+    """`--timeout`; `what` it bounds."""
     usual = "as long as it takes" if default_s is None else f"{default_s:g}s"
     command.add_argument(
         "--timeout", type=duration, default=default_s, metavar="DURATION", help=f"{what} ({usual})"
@@ -51,6 +52,7 @@ def add_timeout(command: argparse.ArgumentParser, default_s: float | None, what:
 
 
 def add_follow(command: argparse.ArgumentParser) -> None:
+    """`--follow` and `--lines`."""
     command.add_argument("-f", "--follow", action="store_true", help="go on with what is added, until Ctrl-C")
     command.add_argument(
         "-n", "--lines", type=count, metavar="N", help="only the last N (all; with -f the last 10)"

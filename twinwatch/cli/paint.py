@@ -23,6 +23,7 @@ _WIDTH_UNSEEN = 200  # of a pipe that was asked to be treated as a terminal
 
 
 def console(stream: TextIO, *, is_colored: bool) -> Console:
+    """A console that takes its stream for a terminal."""
     width = None if stream.isatty() else _WIDTH_UNSEEN
     return Console(
         file=stream, force_terminal=True, no_color=not is_colored, highlight=False, markup=False, width=width
@@ -30,6 +31,7 @@ def console(stream: TextIO, *, is_colored: bool) -> Console:
 
 
 def show(to: Console, blocks: Iterable[Block]) -> None:
+    """Print blocks."""
     for block in blocks:
         to.print(_renderable(block))
 
@@ -53,9 +55,13 @@ def _line(line: Line) -> Text:
 def _table(table: Table) -> RichTable:
     painted = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in table.titles:
-        is_last = title == table.titles[-1]
-        justify = "right" if title in table.right else "left"
-        painted.add_column(title, justify=justify, no_wrap=not is_last, overflow="fold" if is_last else "ellipsis")
+        may_wrap = title == table.titles[-1]
+        painted.add_column(
+            title,
+            justify="right" if title in table.right else "left",
+            no_wrap=not may_wrap,
+            overflow="fold" if may_wrap else "ellipsis",
+        )
     for row in table.rows:
         painted.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
     return painted

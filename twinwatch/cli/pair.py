@@ -14,11 +14,14 @@ _CHANGES = ("started", "stopped", "restarted", "unchanged")
 
 
 def add(commands: Commands) -> None:
+    """`up`, `down` and `reload`."""
     _add_up(commands)
     down = add_command(commands, "down", "stop the workers, then the pair; nothing comes back", json=True)
     add_timeout(down, None, "give up after")
     down.set_defaults(run=_down)
-    reload = add_command(commands, "reload", "act on the changed configuration; restart only what it changes", json=True)
+    reload = add_command(
+        commands, "reload", "act on the changed configuration; restart only what it changes", json=True
+    )
     add_timeout(reload, 60, "give up after")
     reload.set_defaults(run=_reload)
 

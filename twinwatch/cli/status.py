@@ -29,6 +29,7 @@ exit codes (as LSB init scripts have them):
 
 
 def add(commands: Commands) -> None:
+    """`status`."""
     command = add_command(commands, "status", "show watchers and workers", _EPILOG, json=True)
     command.add_argument(
         "--watch",
@@ -107,4 +108,4 @@ def failure_code(code: int) -> int:
 def living(status: Mapping[str, Any]) -> list[str]:
     """The watchers that live."""
     watchers: Mapping[str, Mapping[str, Any] | None] = status["watchers"]
-    return [role for role, watcher in watchers.items() if watcher and watcher["pid"]]
+    return [role for role, watcher in watchers.items() if watcher and watcher["alive"]]

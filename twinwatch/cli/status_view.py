@@ -22,6 +22,10 @@ _PHASE_TONES = {
 }
 _HEALTH_TONES = {"healthy": Tone.GOOD, "unhealthy": Tone.BAD}
 
+_NOT_GUARDED = "both watchers are dead: nothing is guarded; `twinwatch up` brings them back"
+_ENDING = "told to be down: it is ending"
+_ENDED_HALFWAY = "told to be down, but something lives on: `twinwatch down` ends it"
+
 _WATCHER_TITLES = ("WATCHER", "PID", "GEN", "PHASE", "BORN BY", "UPTIME", "HEARTBEAT", "RESERVES")
 _WORKER_TITLES = (
     *("NAME", "PID", "GEN", "PHASE", "READY", "HEALTH", "RESTARTS", "UPTIME", "MEM", "CPU"),
@@ -32,7 +36,9 @@ _NUMBERS = frozenset({"PID", "GEN", "RESTARTS", "UPTIME", "HEARTBEAT", "MEM", "C
 
 def blocks(status: Entry) -> list[Block]:
     """Everything that `status` shows."""
-    found: list[Block] = [_headline(status), *_remarks(status), _watchers(status)]
+    found: list[Block] = [_headline(status), *_remarks(status)]
+    if any(status["watchers"].values()):
+        found.append(_watchers(status))
     if status["workers"]:
         found += [line(""), _workers(status)]
     return found
@@ -44,7 +50,7 @@ def _headline(status: Entry) -> Line:
         (
             Cell(f"{status['pair']}: ", Tone.STRONG),
             Cell(state, _STATE_TONES.get(state, Tone.PLAIN)),
-            Cell(f"  configuration {_text(status['config_generation'])}", Tone.FAINT),
+            Cell(f"  configuration {status['config_generation'] or NOTHING}", Tone.FAINT),
         )
     )
 
@@ -53,20 +59,16 @@ def _remarks(status: Entry) -> list[Block]:
     if status["state"] == "down":
         return []
     alive = living(status)
+    if status.get("desired") == "stop":
+        return [line(_ENDING if alive else _ENDED_HALFWAY, Tone.DOUBTFUL)]
     dead = [role for role in status["watchers"] if role not in alive]
     if not dead:
         return []
     if alive:
         return [line(f"watcher {dead[0]} is dead: {alive[0]} is reviving it", Tone.DOUBTFUL)]
-    if _is_alive(status.get("anchor")):
+    if (status.get("anchor") or {}).get("alive"):
         return [line("both watchers are dead: the anchor is reviving them", Tone.DOUBTFUL)]
-    return [
-        line("both watchers are dead: nothing is guarded; `twinwatch up` brings them back", Tone.BAD)
-    ]
-
-
-def _is_alive(guard: Entry | None) -> bool:
-    return bool(guard and guard.get("pid"))
+    return [line(_NOT_GUARDED, Tone.BAD)]
 
 
 def _watchers(status: Entry) -> Table:
@@ -82,7 +84,7 @@ def _watcher(role: str, guard: Entry) -> tuple[Cell, ...]:
         Cell(role, Tone.STRONG),
         Cell(_text(guard.get("pid"))),
         Cell(_text(guard.get("generation"))),
-        _phase(guard.get("phase")),
+        _phase("dead" if guard.get("phase") == "stopped" else guard.get("phase")),
         Cell(_text(guard.get("born_by"))),
         Cell(span(guard.get("uptime_s"))),
         Cell(span(guard.get("heartbeat_age_s"))),

@@ -49,6 +49,7 @@ Block = Line | Table
 
 
 def line(text: str, tone: Tone = Tone.PLAIN) -> Line:
+    """A line of one tone."""
     return Line((Cell(text, tone),))
 
 
@@ -69,4 +70,6 @@ def _lines(block: Block) -> list[str]:
 
 def _aligned(row: list[str], widths: list[int], flush_right: list[bool]) -> str:
     shape = zip(row, widths, flush_right, strict=True)
-    return _GAP.join(text.rjust(width) if right else text.ljust(width) for text, width, right in shape).rstrip()
+    return _GAP.join(
+        text.rjust(width) if right else text.ljust(width) for text, width, right in shape
+    ).rstrip()

@@ -19,6 +19,7 @@ _PURPOSES = {
 
 
 def add(commands: Commands) -> None:
+    """A command for each thing that is done to a worker."""
     for name, purpose in _PURPOSES.items():
         command = add_command(commands, name, purpose)
         _add_names(command)
@@ -29,7 +30,9 @@ def add(commands: Commands) -> None:
 
 
 def _add_signal(commands: Commands) -> None:
-    command = add_command(commands, "signal", "send a signal to workers", "example:\n  twinwatch signal HUP web")
+    command = add_command(
+        commands, "signal", "send a signal to workers", "example:\n  twinwatch signal HUP web"
+    )
     command.add_argument("number", metavar="SIGNAL", type=signal_number, help="HUP, SIGHUP or 1")
     _add_names(command)
     command.add_argument("--group", action="store_true", help="to the whole process group")

@@ -148,6 +148,13 @@ class StateFile:
         entries = memoryview(data).cast("I")
         return now, {entries[n % record.JOURNAL_ENTRIES] for n in range(since, now)}
 
+    def journal_tail(self, count: int) -> list[int]:
+        """Slot indices of the newest changes, oldest first; read without the lock."""
+        now = self.sequence()
+        data = os.pread(self._fd, record.JOURNAL_ENTRIES * _JOURNAL_ENTRY, record.JOURNAL_AT)
+        entries = memoryview(data).cast("I")
+        return [entries[n % record.JOURNAL_ENTRIES] for n in range(max(0, now - count), now)]
+
     def names(self, identity: Identity, slots: int) -> bool:
         """Whether any slot's current record names this very process (R02)."""
         data = os.pread(self._fd, slots * record.RECORD_SIZE, record.SLOTS_AT)
