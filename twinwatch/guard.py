@@ -354,7 +354,7 @@ class Guard:
         if guarded.pidfd >= 0:
             status = process.child_status(guarded.pidfd, reap=False)
             if status is None:
-                status = process.stranger_status(guarded.pidfd, slot.identity.pid)
+                status = process.stranger_status(guarded.pidfd, slot.identity)
             if status is None and now_ns < guarded.dead_ns + STATUS_WAIT_NS:
                 return None
         end = exits.decode(status, success, slot.generation, now_ns)

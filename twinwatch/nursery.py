@@ -4,13 +4,15 @@ import errno
 from collections.abc import Callable
 
 from twinwatch.core.record import Reserves
+from twinwatch.core.spec import MILLISECOND_NS
+from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Gate, Let, Order, fork_gated
 from twinwatch.linux.loop import Loop
 from twinwatch.pair import Pair
 from twinwatch.reserve import BehindGate, Duty
 
 RESERVE = "reserve"
-LEAVING = "leaving"
+_PAUSE_NS = 100 * MILLISECOND_NS
 _OUT_OF_MEANS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
@@ -24,10 +26,11 @@ class Nursery:
         self._ready: dict[int, Child] = {}
         self._leaving: dict[int, Child] = {}
         self._listed: Reserves | None = None
+        self._not_before_ns = 0  # after a fork that failed
 
     @property
     def is_short(self) -> bool:
-        return len(self._ready) < self._pair.spec.watch.reserve
+        return len(self._ready) < self._pair.spec.watch.reserve and monotonic_ns() >= self._not_before_ns
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +70,8 @@ class Nursery:
         except OSError as error:
             if error.errno not in _OUT_OF_MEANS:
                 raise
+            self._not_before_ns = monotonic_ns() + _PAUSE_NS
+            self._loop.set_deadline(RESERVE, self._not_before_ns)
             pair.tell("fork-failed", reason=error.strerror, errno=error.errno)
             return None
         if isinstance(born, Gate):

@@ -1,5 +1,6 @@
 """What an acting process has of its pair: directories, state file, configuration, event log, seat."""
 
+import os
 from dataclasses import dataclass, field
 
 from twinwatch.core.record import Slot
@@ -54,7 +55,7 @@ def describe_exit(end: Exit) -> dict[str, object] | None:
         return None
     reason = end.ending.name.lower() if end.ending else ""
     if end.kind in (ExitKind.EXEC_FAILED, ExitKind.ESCAPED) and end.stage:
-        reason = f"{end.stage.name.lower()}: errno {end.code}"
+        reason = f"{end.stage.name.lower()}: {os.strerror(end.code)}"
     if end.oom:
         reason = "out of memory"
     return {

@@ -143,7 +143,8 @@ def _is_wanted(duty: Duty, order: Order) -> bool:
         state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
         slot = state.slot(order.slot)
         return (
-            state.header().desired is Desired.RUN
+            duty.spec.generation == order.config_generation
+            and state.header().desired is Desired.RUN
             and slot.desired is Desired.RUN
             and slot.generation == order.generation
             and slot.phase is Phase.STARTING

@@ -104,7 +104,7 @@ class Twin:
         """Its pidfd is readable."""
         status = process.child_status(self._pidfd, reap=True)
         if status is None:
-            status = process.stranger_status(self._pidfd, self._read.slot.identity.pid)
+            status = process.stranger_status(self._pidfd, self._read.slot.identity)
         self._status = status
         self._is_dead = True
         self._loop.remove(self._pidfd)

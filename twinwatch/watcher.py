@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from twinwatch import reserve
 from twinwatch.config import snapshot
-from twinwatch.core.record import Header, Heartbeat
+from twinwatch.core.record import Damage, Header, Heartbeat
 from twinwatch.core.spec import SECOND_NS
 from twinwatch.core.values import Desired, Phase
 from twinwatch.guard import REPORT, WORKER, Guard
@@ -115,8 +115,9 @@ class Watcher:
         except LockWedged as wedged:
             self.pair.tell("wedged", reason=str(wedged))
             self.pair.flush()
+            self.guard.look_at_all()  # what this round had in hand is not lost
         except StateMoved:
-            self._reopen()
+            self._recover_path()
 
     def _dispatch(self, key: tuple[str, int], _mask: int) -> None:
         kind, number = key
@@ -127,7 +128,7 @@ class Watcher:
                 self.guard.report_ready(number)
             case "twin":
                 self._twin.died()
-                self.guard.catch_up()
+                self._look()
                 self._recall_quarantine()
                 self.guard.owned_by(self.pair.seat.role.twin)
             case "reserve":
@@ -206,11 +207,30 @@ class Watcher:
     def _recover_path(self) -> None:
         """The runtime directory was deleted or replaced (R12)."""
         state = self.pair.state
+        if self._is_overtaken():
+            os.unlink(state.path)
         if not os.path.exists(state.path):
             with state.lock:
                 move(state)
             self.pair.tell("runtime-directory-rebuilt", path=state.directory)
         self._reopen()
+
+    def _is_overtaken(self) -> bool:
+        """The file at the path is an older copy of this pair's: the directory was lost twice in a row."""
+        state = self.pair.state
+        if state.header().moved:
+            return False
+        try:
+            other = StateFile(state.directory, state.lock.timeout_ns)
+        except FileNotFoundError:
+            return False
+        try:
+            is_same_pair = other.header().pair_id == state.header().pair_id
+            return is_same_pair and other.sequence() < state.sequence()
+        except Damage:
+            return False
+        finally:
+            other.close()
 
     def _reopen(self) -> None:
         """Go on with the file that is at the path now, if it is this pair's."""

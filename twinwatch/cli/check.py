@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from twinwatch.cli.output import Output
 
 _WRONG = 2
+_ONE = {"workers": "worker", "processes": "process"}
 
 
 def add(commands: Commands) -> None:
@@ -38,8 +39,12 @@ def _check(args: argparse.Namespace, output: "Output") -> int:
 
 def _summary(args: argparse.Namespace) -> str:
     document = _document(args)
-    workers, processes = document["workers"], document["processes"]
-    return f"{document['file']}: ok: pair {document['pair']}, {workers} workers, {processes} processes"
+    counts = ", ".join(_count(document[what], what) for what in ("workers", "processes"))
+    return f"{document['file']}: ok: pair {document['pair']}, {counts}"
+
+
+def _count(number: object, what: str) -> str:
+    return f"{number} {what}" if number != 1 else f"1 {_ONE[what]}"
 
 
 def _document(args: argparse.Namespace) -> dict[str, object]:

@@ -47,13 +47,13 @@ def is_meant(label: str, name: str) -> bool:
 
 def describe(event: Event) -> str:
     """`TIME  web:1  running -> backoff  reason  exit 1  generation 4  by b`."""
-    parts = [event["time"], event.get("slot") or NOTHING, _happening(event)]
+    parts = [event["time"], f"{event.get('slot') or NOTHING:8}", f"{_happening(event):20}"]
     if event.get("reason"):
         parts.append(event["reason"])
     if isinstance(event.get("exit"), dict):
         parts.append(ending(event["exit"]))
     parts += [f"{key} {_value(value)}" for key, value in event.items() if key not in _TOLD_FIRST | _UNTOLD]
-    return "  ".join(clean(str(part)) for part in parts)
+    return "  ".join(clean(str(part)) for part in parts).rstrip()
 
 
 def _happening(event: Event) -> str:

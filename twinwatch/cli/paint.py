@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from twinwatch.cli.human import NOTHING
 from twinwatch.cli.table import Block, Line, Table, Tone
 
 _STYLES = {
@@ -53,9 +54,11 @@ def _line(line: Line) -> Text:
 
 
 def _table(table: Table) -> RichTable:
+    """Columns in which no row has a value are left out: a terminal is narrow."""
+    shown = [at for at in range(len(table.titles)) if any(row[at].text != NOTHING for row in table.rows)]
     painted = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in table.titles:
-        may_wrap = title == table.titles[-1]
+    for at in shown:
+        title, may_wrap = table.titles[at], at == shown[-1]
         painted.add_column(
             title,
             justify="right" if title in table.right else "left",
@@ -63,5 +66,5 @@ def _table(table: Table) -> RichTable:
             overflow="fold" if may_wrap else "ellipsis",
         )
     for row in table.rows:
-        painted.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
+        painted.add_row(*(Text(row[at].text, style=_STYLES[row[at].tone]) for at in shown))
     return painted

@@ -64,7 +64,7 @@ def _reload(args: argparse.Namespace, output: "Output") -> int:
     from twinwatch.cli.output import remark
     from twinwatch.control.reload import reload
 
-    changes = reload(find_target(args), os.environ, timeout_s=args.timeout, progress=remark)
+    changes: dict[str, Any] = reload(find_target(args), os.environ, timeout_s=args.timeout, progress=remark)
     if args.json:
         output.json(changes)
         return 0

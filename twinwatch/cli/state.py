@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """`state`."""
-    epilog = "A column that is empty in all rows is left out; --json prints everything."
+    epilog = "Rows and columns without a value are left out; --json prints everything."
     command = add_command(commands, "state", "print the state file", epilog, json=True)
     command.set_defaults(run=_state)
 

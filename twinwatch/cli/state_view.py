@@ -31,11 +31,16 @@ def _section(title: str, part: object) -> list[Block]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    flats = [flat(row) for row in rows]
+    flats = [row for row in map(flat, rows) if _says_something(row)]
     names = dict.fromkeys(name for row in flats for name in row)
     used = [name for name in names if any(row.get(name) not in _EMPTY for row in flats)]
     cells = tuple(tuple(Cell(_value(row.get(name))) for name in used) for row in flats)
     return Table(tuple(name.upper() for name in used), cells)
+
+
+def _says_something(row: Mapping[str, Any]) -> bool:
+    """Whether there is more in it than which row it is."""
+    return any(value not in _EMPTY for value in [*row.values()][1:])
 
 
 def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

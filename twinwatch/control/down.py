@@ -13,7 +13,7 @@ from twinwatch.core.record import Damage
 from twinwatch.core.spec import SECOND_NS, PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Identity, Phase, Role
 from twinwatch.guard import REPORT, WORKER, Guard
-from twinwatch.linux import process
+from twinwatch.linux import process, remains
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
@@ -46,7 +46,7 @@ def down(target: Target, *, timeout_s: float | None, progress: Callable[[str], N
             access.wake(state)
             progress(f"stopping pair {paths.pair}")
             _end_workers(paths, state, timeout_s)
-            _end_watchers(state, timeout_s)
+            _end_watchers(paths, state, timeout_s)
             wishes.keep(paths, state)
         _remove(paths)
     return status_of(paths)
@@ -121,17 +121,21 @@ def living_workers(state: StateFile) -> list[str]:
     return labels
 
 
-def _end_watchers(state: StateFile, timeout_s: float | None) -> None:
-    """They leave by themselves; one that stands still is ended."""
+def _end_watchers(paths: Paths, state: StateFile, timeout_s: float | None) -> None:
+    """They leave by themselves; one that stands still is ended.
+
+    A reserve that no list names yet is found by the log that only watchers and reserves have open.
+    """
     patience_ns = state.lock.timeout_ns
     began_ns = monotonic_ns()
 
     def is_done() -> bool:
         left = [identity for identity in _of_the_pair(state) if is_alive(identity)]
-        if left and monotonic_ns() - began_ns > patience_ns:
+        if monotonic_ns() - began_ns > patience_ns:
             for identity in left:
                 process.end(identity)
-        return not left
+            remains.end_token_holders(paths.own_log)
+        return not left and not remains.token_holders(paths.own_log)
 
     settle.wait_for(is_done, timeout_s, lambda: "a watcher or reserve does not end: see `twinwatch status`")
 

@@ -277,11 +277,10 @@ def _execute_watcher(gate: Gate, paths: Paths) -> None:
     order = gate.take_order() if readable else None
     if order is None or order.let is not Let.ROLE:
         return
-    os.setsid()
     os.chdir("/")
     os.umask(0o022)
     null = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(f"{paths.state}/watchers.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    errors = os.open(paths.own_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.dup2(errors, 2)

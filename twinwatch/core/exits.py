@@ -19,6 +19,5 @@ def decode(status: int | None, success_codes: tuple[int, ...], generation: int, 
 
 
 def failed_start(stage: Stage, number: int, generation: int, at_ns: int) -> Exit:
-    """A child that could not become its program. A held token means: an earlier process escaped."""
-    kind = ExitKind.ESCAPED if stage is Stage.TOKEN else ExitKind.EXEC_FAILED
-    return Exit(kind, generation, code=number, stage=stage, at_ns=at_ns)
+    """A child that could not become its program."""
+    return Exit(ExitKind.EXEC_FAILED, generation, code=number, stage=stage, at_ns=at_ns)

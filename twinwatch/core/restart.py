@@ -50,7 +50,7 @@ def after_exit(slot: Slot, restart: Restart, now_ns: int, chance: float) -> Agai
 
 def _never_ran(end: Exit) -> bool:
     """Recorded, but never let through: no policy speaks of that."""
-    return end.ending is Ending.GATED or end.stage is Stage.GATE
+    return end.ending is Ending.GATED or end.stage in (Stage.GATE, Stage.TOKEN)
 
 
 def _held(end: Exit, restart: Restart) -> str:

@@ -87,14 +87,12 @@ class Stage(IntEnum):
 
     NONE = 0
     TOKEN = 1  # a process of an earlier generation still holds the slot's token
-    SESSION = 2
+    OUTPUT = 2
     LIMITS = 3
-    OUTPUT = 4
+    USER = 4
     DIRECTORY = 5
-    USER = 6
-    EXEC = 7
-    SETUP = 8
-    GATE = 9  # it left at its gate: no program ever ran
+    EXEC = 6
+    GATE = 7  # it left at its gate: no program ever ran
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,10 @@ class Child:
 
     def read_report(self) -> tuple[Stage, int] | None:
         """Stage and errno of a failed start; None: it became its program, or died without a word."""
-        message = os.read(self.report, _REPORT.size)
+        try:
+            message = os.read(self.report, _REPORT.size)
+        except BlockingIOError:
+            return None
         if len(message) < _REPORT.size:
             return None
         stage, number = _REPORT.unpack(message)
@@ -152,12 +155,14 @@ def fork_gated(parent_pidfd: int) -> Child | Gate:
 
 
 def _first_acts(gate: Gate) -> None:
+    """Also a session of its own: a signal to one watcher's group, or to a worker's, reaches one process."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     for number in _IGNORED_BEHIND_GATE:
         signal.signal(number, signal.SIG_IGN)
     close_all_but({0, 1, 2, gate.fd, gate.parent_pidfd, gate.report})  # R11
+    os.setsid()
     set_comm(COMM_RESERVE)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _EVERY_SIGNAL)
 

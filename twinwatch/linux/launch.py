@@ -1,4 +1,4 @@
-"""A gated child becomes its worker's program: session, token, limits, output, directory, user, exec.
+"""A gated child becomes its worker's program: token, output, limits, user, directory, exec.
 
 Each step is a stage; a step that fails is reported with its stage and errno, so that the slot says
 what was wrong and not just `exit 127`. Nothing of twinwatch is inherited but the slot's token.
@@ -37,10 +37,8 @@ def execute(paths: Paths, pair: PairSpec, spec: WorkerSpec, instance: int, gener
     Raises:
         LaunchFailed: which stage failed, and why.
     """
-    stage = Stage.SESSION
+    stage = Stage.TOKEN
     try:
-        os.setsid()
-        stage = Stage.TOKEN
         _take_token(paths.token(spec.name, instance))
         stage = Stage.OUTPUT
         _redirect(paths, spec, instance)

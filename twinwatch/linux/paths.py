@@ -66,6 +66,11 @@ class Paths:
         return f"{self.state}/events.jsonl"
 
     @property
+    def own_log(self) -> str:
+        """Standard error of the watchers and reserves, and of no other process."""
+        return f"{self.state}/watchers.log"
+
+    @property
     def logs(self) -> str:
         return f"{self.state}/log"
 
@@ -89,7 +94,7 @@ def locate(pair: str, environ: Mapping[str, str]) -> Paths:
     """
     runtime, state = environ.get(RUNTIME_VARIABLE), environ.get(STATE_VARIABLE)
     if os.geteuid() == 0:
-        return Paths(pair, runtime or ROOT_RUNTIME, state or ROOT_STATE)
+        return _real(pair, runtime or ROOT_RUNTIME, state or ROOT_STATE)
     if not runtime:
         base = environ.get("XDG_RUNTIME_DIR")
         runtime = f"{base}/twinwatch" if base else f"/tmp/twinwatch-{os.geteuid()}"  # noqa: S108 - checked
@@ -98,7 +103,12 @@ def locate(pair: str, environ: Mapping[str, str]) -> Paths:
         if not base.startswith("/"):
             raise PathError(f"neither HOME nor XDG_STATE_HOME is set: set {STATE_VARIABLE}")
         state = f"{base}/twinwatch"
-    return Paths(pair, runtime, state)
+    return _real(pair, runtime, state)
+
+
+def _real(pair: str, runtime: str, state: str) -> Paths:
+    """Without symlinks on the way: `/proc/PID/fd` shows such paths, and remains are found by them."""
+    return Paths(pair, os.path.realpath(runtime), os.path.realpath(state))
 
 
 def prepare(paths: Paths) -> None:

@@ -20,7 +20,8 @@ _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
 _INFO = struct.Struct("=QQ11Ii2I")  # struct pidfd_info, 72 bytes
 _INFO_EXIT = 1 << 3
 _PIDFD_GET_INFO = 0xC000_FF0B | (_INFO.size << 16)
-_EXIT_FIELD = 49  # field 52 of /proc/PID/stat, counted from field 3
+_START_FIELD = 19  # field 22 of /proc/PID/stat, counted from field 3
+_EXIT_FIELD = 49  # field 52
 
 
 def send(pidfd: int, number: int) -> bool:
@@ -78,12 +79,12 @@ def reap(pidfd: int) -> None:
     child_status(pidfd, reap=True)
 
 
-def stranger_status(pidfd: int, pid: int) -> int | None:
+def stranger_status(pidfd: int, identity: Identity) -> int | None:
     """Raw wait status of a dead process that is not a child of this one. None: not to be had (yet)."""
-    fields = stat_fields(pid)
-    if fields and fields[0] == b"Z" and len(fields) > _EXIT_FIELD:
+    fields = stat_fields(identity.pid)
+    if fields and fields[0] == b"Z" and int(fields[_START_FIELD]) == identity.start_ticks:
         status = int(fields[_EXIT_FIELD])
-        if status or _may_read(pid):
+        if status or _may_read(identity.pid):
             return status
     return _info_status(pidfd)
 

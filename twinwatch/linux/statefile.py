@@ -145,15 +145,13 @@ class StateFile:
             if not 0 <= now - since <= record.JOURNAL_ENTRIES:
                 return now, None
             data = os.pread(self._fd, record.JOURNAL_ENTRIES * _JOURNAL_ENTRY, record.JOURNAL_AT)
-        entries = memoryview(data).cast("I")
-        return now, {entries[n % record.JOURNAL_ENTRIES] for n in range(since, now)}
+        return now, {_entry(data, n) for n in range(since, now)}
 
     def journal_tail(self, count: int) -> list[int]:
         """Slot indices of the newest changes, oldest first; read without the lock."""
         now = self.sequence()
         data = os.pread(self._fd, record.JOURNAL_ENTRIES * _JOURNAL_ENTRY, record.JOURNAL_AT)
-        entries = memoryview(data).cast("I")
-        return [entries[n % record.JOURNAL_ENTRIES] for n in range(max(0, now - count), now)]
+        return [_entry(data, n) for n in range(max(0, now - count), now)]
 
     def names(self, identity: Identity, slots: int) -> bool:
         """Whether any slot's current record names this very process (R02)."""
@@ -225,6 +223,11 @@ class StateFile:
     def reserves(self, role: Role) -> Reserves:
         at = record.RESERVES_AT + role.slot * record.RESERVES_SIZE
         return record.unpack_reserves(os.pread(self._fd, record.RESERVES_SIZE, at))
+
+
+def _entry(journal: bytes, number: int) -> int:
+    at = number % record.JOURNAL_ENTRIES * _JOURNAL_ENTRY
+    return int.from_bytes(journal[at : at + _JOURNAL_ENTRY], "little")
 
 
 def create(directory: str, header: Header, slots: dict[int, Slot]) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from twinwatch.cli.doctor.finding import Finding, Verdict, has
 from twinwatch.core.values import Identity
 from twinwatch.linux import process
+from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, identify_self, open_process, stat_fields
 
 _OLDEST = (5, 4)  # waitid(P_PIDFD)
@@ -19,8 +20,9 @@ _WAIT_MS = 2000
 _CLOSE_RANGE = 436  # the same number on every architecture that Python has wheels for
 _NO_FD = 0x7FFF_FFFF
 _ABSENT = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENODEV})
-_REAP_POLLS = 50
+_REAP_POLLS = 300
 _REAP_PAUSE_MS = 10
+_REAP_SOON_MS = 100  # for so long a watcher waits for the exit status of an adopted worker
 
 
 def findings() -> Iterator[Finding]:
@@ -120,20 +122,23 @@ def closes_ranges() -> Finding:
 
 def collects_orphans() -> Finding:
     """Does whoever inherits an orphan collect it? Tried with one that ends at our word."""
-    name = "orphans are collected"
     with _orphan() as (pid, let_end):
         fields = stat_fields(pid)
         heir = int(fields[1]) if fields else 0
         let_end()
-        if _vanishes(pid):
-            return Finding(name, Verdict.OK, f"yes, by PID {heir}")
-    return Finding(
-        name,
-        Verdict.DEGRADED,
-        f"PID {heir} leaves zombies",
-        "dead watchers stay in the process table, and exit statuses of adopted workers come late",
-        "in a container, run an init as PID 1: docker run --init",
-    )
+        return collected(heir, _vanishing_ms(pid))
+
+
+def collected(heir: int, after_ms: int | None) -> Finding:
+    """What it costs when the heir of orphans is late, or (None) never comes."""
+    name, advice = "orphans are collected", "in a container, run an init as PID 1: docker run --init"
+    if after_ms is None:
+        cost = "dead watchers and workers fill the process table"
+        return Finding(name, Verdict.DEGRADED, f"not by PID {heir}", cost, advice)
+    if after_ms > _REAP_SOON_MS:
+        cost = "how an adopted worker ended can be `unknown` (see `on_unknown`)"
+        return Finding(name, Verdict.DEGRADED, f"late by PID {heir}: after {after_ms} ms", cost, advice)
+    return Finding(name, Verdict.OK, f"by PID {heir}")
 
 
 _CHECKS: tuple[Callable[[], Finding], ...] = (
@@ -191,13 +196,14 @@ def _become_orphan(word_read: int, word_write: int, name_write: int) -> None:
     os._exit(0)
 
 
-def _vanishes(pid: int) -> bool:
+def _vanishing_ms(pid: int) -> int | None:
     """Looked for a bounded while: nothing tells of the end of a stranger's zombie."""
+    began_ns = monotonic_ns()
     for _ in range(_REAP_POLLS):
         if not stat_fields(pid):
-            return True
+            return (monotonic_ns() - began_ns) // 1_000_000
         process.pause(_REAP_PAUSE_MS)
-    return False
+    return None
 
 
 def _has_code(status: int | None) -> bool:
