@@ -26,8 +26,8 @@ from twinwatch.core.reconcile import (
     Wait,
 )
 from twinwatch.core.record import Damage, Slot
-from twinwatch.core.spec import MILLISECOND_NS, PairSpec, WorkerSpec
-from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Exit, ExitKind, Phase, Role, Stage
+from twinwatch.core.spec import MILLISECOND_NS, PairSpec
+from twinwatch.core.values import Exit, ExitKind, Phase, Role, Stage
 from twinwatch.linux import process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
@@ -35,10 +35,12 @@ from twinwatch.linux.gate import Child, Let
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
 from twinwatch.linux.launch import generation_variable
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
+from twinwatch.linux.memory import OomCounter
 from twinwatch.linux.statefile import Read
 from twinwatch.nursery import Nursery
 from twinwatch.pair import Pair
 from twinwatch.reserve import LEFT_AT_GATE
+from twinwatch.roster import Guarded, Roster
 
 WORKER = "worker"
 REPORT = "report"
@@ -47,53 +49,6 @@ STATUS_WAIT_NS = 100 * MILLISECOND_NS
 RETRY_NS = 100 * MILLISECOND_NS
 _STEPS_MAX = 32
 _SWEPT = 8  # slots a tick
-_HAS_LEFT = frozenset({Phase.FREE, Phase.STOPPED, Phase.BACKOFF, Phase.FATAL})
-
-
-class Guarded:
-    """One worker slot, and what this guard has found out about it."""
-
-    __slots__ = (
-        "child",
-        "damage",
-        "dead_ns",
-        "deferred_ns",
-        "failure",
-        "has_program",
-        "index",
-        "instance",
-        "pause_ns",
-        "pidfd",
-        "read",
-        "rest",
-        "seen_ns",
-        "spec",
-        "unknowable",
-    )
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.spec: WorkerSpec | None = None
-        self.instance = 0
-        self.read = Read(Slot(), -1)
-        self.damage: Damage | None = None
-        self.pidfd = -1
-        self.child: Child | None = None
-        self.forget_generation()
-
-    def forget_generation(self) -> None:
-        self.dead_ns = 0  # when its death was seen
-        self.seen_ns = 0  # when this guard first saw this generation
-        self.deferred_ns = 0  # until then its owner has the first say
-        self.has_program = False
-        self.unknowable = False
-        self.failure: Exit | None = None
-        self.rest = Rest.UNSEEN
-        self.pause_ns = reconcile.LEFTOVER_PAUSE_NS
-
-    @property
-    def slot(self) -> Slot:
-        return self.read.slot
 
 
 class Guard:
@@ -103,15 +58,11 @@ class Guard:
         self._pair = pair
         self._loop = loop
         self._nursery = nursery
-        self._slots: dict[int, Guarded] = {}
-        self._members: dict[str, list[int]] = {}
-        self._dependants: dict[str, list[str]] = {}
-        self._ready: dict[str, int] = {}
-        self._live: dict[str, int] = {}
+        self._roster = Roster()
         self._todo: dict[int, None] = {}
+        self._deferred: set[int] = set()
         self._sequence = 0
-        self._order: list[int] = []
-        self._next = 0
+        self.oom = OomCounter()
         self.handling = 0
         self.quarantined: set[int] = set()
         self.is_twin_live: Callable[[], bool] = lambda: False
@@ -119,47 +70,23 @@ class Guard:
 
     def close(self) -> None:
         """Let go of every process; none of them is touched."""
-        for guarded in self._slots.values():
+        for guarded in self._roster:
             self._drop_process(guarded)
 
     # ------------------------------------------------------------ configuration
 
     def adopt(self, spec: PairSpec) -> None:
         """Take a configuration over, and look at every slot."""
-        specs = {worker.name: worker for worker in spec.workers}
-        places = {index: (specs[name], instance) for index, name, instance in spec.places}
-        self._dependants = {}
-        for worker in spec.workers:
-            for name in worker.depends_on:
-                self._dependants.setdefault(name, []).append(worker.name)
-        header = self._pair.state.header()
-        for index in range(FIRST_WORKER_SLOT, max(header.slots, FIRST_WORKER_SLOT)):
-            guarded = self._slots.setdefault(index, Guarded(index))
-            guarded.spec, guarded.instance = places.get(index, (None, 0))
-        self._order = list(self._slots)
-        self._members = {}
-        for index, name, _ in spec.places:
-            self._members.setdefault(name, []).append(index)
+        self._roster.adopt(spec, self._pair.state.header().slots)
         with self._pair.state.lock:
             self._sequence = self._pair.state.sequence()
         self.look_at_all()
 
     def look_at_all(self) -> None:
-        for guarded in self._slots.values():
+        for guarded in self._roster:
             self._refresh(guarded)
-        self._count()
-        self._todo.update(dict.fromkeys(self._slots))
-
-    def _count(self) -> None:
-        self._ready, self._live = {}, {}
-        for guarded in self._slots.values():
-            self._add(guarded.slot, 1)
-
-    def _add(self, slot: Slot, by: int) -> None:
-        if _is_ready(slot):
-            self._ready[slot.name] = self._ready.get(slot.name, 0) + by
-        if slot.phase not in _HAS_LEFT:
-            self._live[slot.name] = self._live.get(slot.name, 0) + by
+        self._roster.count()
+        self._todo.update(dict.fromkeys(self._roster.indices))
 
     @property
     def has_work(self) -> bool:
@@ -168,7 +95,7 @@ class Guard:
     @property
     def is_all_over(self) -> bool:
         """No worker slot has a process."""
-        return not any(self._live.values())
+        return self._roster.is_all_over
 
     # ------------------------------------------------------------ events
 
@@ -179,7 +106,7 @@ class Guard:
             self.look_at_all()
             return
         for index in changed:
-            guarded = self._slots.get(index)
+            guarded = self._roster.get(index)
             if guarded is not None and not self._pair.state.is_current(index, guarded.read.version):
                 self.quarantined.discard(index)
                 self._refresh(guarded)
@@ -196,12 +123,13 @@ class Guard:
 
     def owned_by(self, role: Role) -> None:
         """The holder of `role` is gone: its workers are everybody's now."""
-        for guarded in self._slots.values():
-            if guarded.deferred_ns and _owner(guarded) is role:
-                self._todo[guarded.index] = None
+        for index in self._deferred:
+            if self._roster[index].owner is role:
+                self._todo[index] = None
+        self._deferred.clear()
 
     def pidfd_ready(self, index: int) -> None:
-        guarded = self._slots[index]
+        guarded = self._roster[index]
         if not guarded.dead_ns:
             guarded.dead_ns = monotonic_ns()
             self._loop.modify(guarded.pidfd, HANGUP_ONLY)  # level-triggered: else it would spin
@@ -210,7 +138,7 @@ class Guard:
         self._todo[index] = None
 
     def report_ready(self, index: int) -> None:
-        guarded = self._slots[index]
+        guarded = self._roster[index]
         child = guarded.child
         if child is None:
             return
@@ -228,9 +156,7 @@ class Guard:
 
     def sweep(self) -> None:
         """Look at a few slots in turn: a lost wake-up or silent damage costs time, never more."""
-        for _ in range(min(_SWEPT, len(self._order))):
-            guarded = self._slots[self._order[self._next % len(self._order)]]
-            self._next += 1
+        for guarded in self._roster.take_turns(_SWEPT):
             version = guarded.read.version
             self._refresh(guarded)
             if guarded.read.version != version:
@@ -243,7 +169,7 @@ class Guard:
             del self._todo[index]
             if index not in self.quarantined:
                 self.handling = 1 + index
-                self._step(self._slots[index])
+                self._step(self._roster[index])
         self.handling = 0
 
     # ------------------------------------------------------------ observing
@@ -262,11 +188,10 @@ class Guard:
         if guarded.damage is None:
             self._pair.tell("damaged", slot=guarded.slot.label, index=guarded.index, reason=damage.what)
         guarded.damage = damage
-        if damage.version == guarded.read.version:
-            with self._pair.state.lock:
-                self._pair.state.repair(guarded.index, guarded.slot, guarded.read.version)
+        if self._pair.state.mend(guarded.index, guarded.read):
+            guarded.damage = None
             self._pair.tell("repaired", slot=guarded.slot.label, index=guarded.index)
-            self._refresh(guarded)
+            self._set(guarded, self._pair.state.read(guarded.index))
 
     def _set(self, guarded: Guarded, read: Read) -> None:
         old, new = guarded.slot, read.slot
@@ -277,28 +202,12 @@ class Guard:
         if read.version != guarded.read.version:
             guarded.deferred_ns = 0
         guarded.read = read
-        self._account(old, new)
+        self._todo.update(dict.fromkeys(self._roster.changed(old, new)))
         if new.is_over and guarded.pidfd >= 0:
             process.reap(guarded.pidfd)  # R15: only now that its exit is in the slot
             self._loop.remove(guarded.pidfd)
-        elif guarded.pidfd < 0 and not guarded.dead_ns and _names_process(new):
+        elif guarded.pidfd < 0 and not guarded.dead_ns and guarded.names_process:
             self._open(guarded)
-
-    def _account(self, old: Slot, new: Slot) -> None:
-        if (old.phase, old.name) == (new.phase, new.name):
-            return
-        self._add(old, -1)
-        self._add(new, 1)
-        for name in self._dependants.get(new.name, ()):
-            self._todo.update(dict.fromkeys(self._members.get(name, ())))
-        if new.phase in _HAS_LEFT:
-            self._release_dependencies(new.name)
-
-    def _release_dependencies(self, name: str) -> None:
-        for members in self._members.get(name, ())[:1]:
-            spec = self._slots[members].spec
-            for dependency in spec.depends_on if spec else ():
-                self._todo.update(dict.fromkeys(self._members.get(dependency, ())))
 
     def _open(self, guarded: Guarded) -> None:
         try:
@@ -324,21 +233,22 @@ class Guard:
 
     def _view(self, guarded: Guarded, now_ns: int) -> View:
         slot = guarded.slot
-        life = _life(guarded)
+        life = guarded.life
         dead = life is Life.DEAD and not slot.is_over
+        pair = self._pair.state.header().desired
         return View(
             slot=slot,
             spec=guarded.spec,
             instance=guarded.instance,
-            pair=self._pair.state.header().desired,
+            pair=pair,
             now_ns=now_ns,
             life=life,
             rest=guarded.rest,
             end=self._end(guarded, now_ns) if dead else None,
             has_program=self._has_program(guarded),
             gate_until_ns=self._gate_until_ns(guarded),
-            dependencies_ready=self._are_dependencies_ready(guarded),
-            dependants_live=self._are_dependants_live(guarded),
+            dependencies_ready=self._roster.are_dependencies_ready(guarded),
+            dependants_live=self._roster.are_dependants_live(guarded, pair),
             chance=(now_ns >> 4) % 1024 / 1024,
         )
 
@@ -360,6 +270,8 @@ class Guard:
         end = exits.decode(status, success, slot.generation, now_ns)
         if slot.phase is Phase.STARTING and end.kind is ExitKind.ERROR and end.code == LEFT_AT_GATE:
             return exits.failed_start(Stage.GATE, 0, slot.generation, now_ns)
+        if end.signal == signal.SIGKILL and not slot.killed and self.oom.look():
+            return replace(end, oom=True)
         return end
 
     def _has_program(self, guarded: Guarded) -> bool:
@@ -383,24 +295,6 @@ class Guard:
         if slot.owner is seat.role:
             return slot.owner_generation == seat.generation
         return self.is_twin_live()
-
-    def _are_dependencies_ready(self, guarded: Guarded) -> bool:
-        names = guarded.spec.depends_on if guarded.spec else ()
-        return all(self._ready.get(name, 0) >= len(self._members.get(name, ())) for name in names)
-
-    def _are_dependants_live(self, guarded: Guarded) -> bool:
-        """Whether a dependant that is to end as well still lives: then this one ends after it."""
-        pair_stops = self._pair.state.header().desired is Desired.STOP
-        for name in self._dependants.get(guarded.slot.name, ()):
-            if not self._live.get(name, 0):
-                continue
-            if pair_stops or any(self._is_to_stop(index) for index in self._members.get(name, ())):
-                return True
-        return False
-
-    def _is_to_stop(self, index: int) -> bool:
-        slot = self._slots[index].slot
-        return slot.desired is Desired.STOP and slot.phase not in _HAS_LEFT
 
     # ------------------------------------------------------------ acting
 
@@ -427,12 +321,13 @@ class Guard:
 
     def _defers(self, guarded: Guarded, now_ns: int) -> bool:
         """Give the living owner a short grace, so that one event wakes one claimer."""
-        if _owner(guarded) is self._pair.seat.role or not self.is_twin_live():
+        if guarded.owner is self._pair.seat.role or not self.is_twin_live():
             return False
         if not guarded.deferred_ns:
             guarded.deferred_ns = now_ns + GRACE_NS
         if now_ns >= guarded.deferred_ns:
             return False
+        self._deferred.add(guarded.index)
         self._loop.set_deadline(guarded.index, guarded.deferred_ns)
         return True
 
@@ -462,12 +357,9 @@ class Guard:
             return True
         self._set(guarded, read)
         self._pair.tell_change(old, slot, reason)
-        if old.phase is not slot.phase and self._concerns_others(guarded):
+        if old.phase is not slot.phase and self._roster.concerns_others(guarded):
             self.wake_twin()
         return True
-
-    def _concerns_others(self, guarded: Guarded) -> bool:
-        return guarded.slot.name in self._dependants or bool(guarded.spec and guarded.spec.depends_on)
 
     def _signal(self, guarded: Guarded, action: Signal) -> bool:
         try:
@@ -555,31 +447,4 @@ class Guard:
         guarded.child = child
         self._loop.add(guarded.pidfd, (WORKER, guarded.index))
         self._loop.add(child.report, (REPORT, guarded.index))
-        self._account(old, born.slot)
-
-
-def _is_ready(slot: Slot) -> bool:
-    """It runs, or it was a job that has ended well."""
-    if slot.phase in (Phase.RUNNING, Phase.PAUSED):
-        return slot.ready
-    return slot.phase is Phase.STOPPED and slot.exit.kind is ExitKind.CLEAN and slot.exit.ending == 0
-
-
-def _names_process(slot: Slot) -> bool:
-    return bool(slot.identity) and not slot.is_over and slot.phase not in _HAS_LEFT
-
-
-def _owner(guarded: Guarded) -> Role:
-    """Whose first say it is: who gave birth last, or by turns for a slot that has never been born."""
-    if guarded.slot.owner in (Role.A, Role.B):
-        return guarded.slot.owner
-    return Role.A if guarded.index % 2 else Role.B
-
-
-def _life(guarded: Guarded) -> Life:
-    slot = guarded.slot
-    if slot.phase in _HAS_LEFT:
-        return Life.NONE
-    if slot.is_over or guarded.dead_ns:
-        return Life.DEAD
-    return Life.UNKNOWABLE if guarded.unknowable else Life.ALIVE
+        self._todo.update(dict.fromkeys(self._roster.changed(old, born.slot)))

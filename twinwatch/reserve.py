@@ -16,7 +16,7 @@ from twinwatch.core import fence
 from twinwatch.core.fence import Claim
 from twinwatch.core.record import Damage, Heartbeat
 from twinwatch.core.spec import MILLISECOND_NS, PairSpec
-from twinwatch.core.values import Desired, ExitKind, Identity, Phase, Role, Stage
+from twinwatch.core.values import Desired, ExitKind, Phase, Role, Stage
 from twinwatch.core.values import Exit as End
 from twinwatch.linux import launch, process
 from twinwatch.linux.birth import Seat

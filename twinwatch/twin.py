@@ -68,10 +68,8 @@ class Twin:
 
     def _damaged(self, damage: Damage) -> None:
         """Its holder knows the record best and repairs it; this memory is as good."""
-        if damage.version == self._read.version:
-            with self._pair.state.lock:
-                self._pair.state.repair(self.role.slot, self._read.slot, self._read.version)
-            self._pair.tell("repaired", slot=self.role.label)
+        if self._pair.state.mend(self.role.slot, self._read):
+            self._pair.tell("repaired", slot=self.role.label, reason=damage.what)
         else:
             self._pair.tell("damaged", slot=self.role.label, reason=damage.what)
 
@@ -121,7 +119,7 @@ class Twin:
         if header.desired is not Desired.RUN or header.config_generation != self._pair.seat.config_generation:
             return
         self.look()
-        if not self._is_dead:
+        if self.is_live():
             return
         now_ns = monotonic_ns()
         due_ns = spacing.not_before_ns(self._read.slot.births_ns, now_ns)
@@ -133,6 +131,7 @@ class Twin:
             self._loop.set_deadline(RETRY, now_ns + _RETRY_NS)
 
     def _bear(self, child: Child) -> bool:
+        """False: neither is it born nor does it live; try again later."""
         old = self._read.slot
         base = replace(old, exit=self._exit(old), desired=Desired.RUN, name=self.role.label)
         newborn = Newborn(Let.ROLE, self.role.slot, self._read, base, counts=old.generation > 0)

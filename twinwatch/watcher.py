@@ -20,7 +20,7 @@ from typing import NoReturn
 from twinwatch import reserve
 from twinwatch.config import snapshot
 from twinwatch.core.record import Damage, Header, Heartbeat
-from twinwatch.core.spec import SECOND_NS
+from twinwatch.core.spec import SECOND_NS, PairSpec
 from twinwatch.core.values import Desired, Phase
 from twinwatch.guard import REPORT, WORKER, Guard
 from twinwatch.linux import process
@@ -71,6 +71,7 @@ class Watcher:
     def run(self) -> None:
         """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate."""
         self._take_seat()
+        self._beat_now(monotonic_ns())
         self._nursery.refill()  # first of all: until there is a reserve, one more kill is the last
         self._recall_quarantine()
         self.guard.adopt(self.pair.spec)
@@ -102,8 +103,8 @@ class Watcher:
         idle = not self.guard.has_work and not self._nursery.is_short
         try:
             events = self._loop.wait(block=idle or self._retiring)
-            for key, mask in events:
-                self._dispatch(key, mask)
+            for key in events:
+                self._dispatch(key)
             for due in self._loop.take_due(monotonic_ns()):
                 self._passed(due)
             self._twin.work()
@@ -119,22 +120,21 @@ class Watcher:
         except StateMoved:
             self._recover_path()
 
-    def _dispatch(self, key: tuple[str, int], _mask: int) -> None:
+    def _dispatch(self, key: tuple[str, int]) -> None:
         kind, number = key
-        match kind:
-            case "worker":
-                self.guard.pidfd_ready(number)
-            case "report":
-                self.guard.report_ready(number)
-            case "twin":
-                self._twin.died()
-                self._look()
-                self._recall_quarantine()
-                self.guard.owned_by(self.pair.seat.role.twin)
-            case "reserve":
-                self._nursery.died(number, process.reap)
-            case _:
-                self._look()
+        if kind == WORKER:
+            self.guard.pidfd_ready(number)
+        elif kind == REPORT:
+            self.guard.report_ready(number)
+        elif kind == RESERVE:
+            self._nursery.died(number, process.reap)
+        elif kind == TWIN:
+            self._twin.died()
+            self._look()
+            self._recall_quarantine()
+            self.guard.owned_by(self.pair.seat.role.twin)
+        else:
+            self._look()
 
     def _passed(self, due: Hashable) -> None:
         if due == TICK:
@@ -150,11 +150,23 @@ class Watcher:
         self._loop.set_deadline(TICK, now_ns + interval_ns)
         if not self.pair.state.is_at_path():
             self._recover_path()
+        self._mend_own_slot()
         self.pair.seat.check(self.pair.state)
         self._look()
         self._twin.judge(now_ns)
         self.guard.sweep()
+        self.guard.oom.look()
         self.pair.events.follow_path()
+
+    def _mend_own_slot(self) -> None:
+        """Nobody knows this role's record better than its holder."""
+        seat, state = self.pair.seat, self.pair.state
+        try:
+            seat.own(state)
+        except Damage as damage:
+            if not seat.mend(state):
+                raise
+            self.pair.tell("repaired", slot=seat.role.label, reason=damage.what)
 
     def _look(self) -> None:
         """Something may have changed: configuration, wishes, slots."""
@@ -285,7 +297,7 @@ class Watcher:
         self.pair.flush()
 
 
-def _open(paths: Paths) -> tuple[snapshot.PairSpec, StateFile]:
+def _open(paths: Paths) -> tuple[PairSpec, StateFile]:
     """The state file at its path and the configuration in force; a moving file is waited for."""
     for _ in range(_OPEN_TRIES):
         with suppress(FileNotFoundError):
@@ -333,7 +345,7 @@ def _live(paths: Paths, seat: Seat) -> BehindGate:
     except Fenced:
         sys.stderr.flush()
         os._exit(EXIT_LOST)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the outermost frame: the twin is the cure
         traceback.print_exc()
         sys.stderr.flush()
         if watcher is not None:

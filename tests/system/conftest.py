@@ -15,7 +15,7 @@ import pytest
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Identity, Phase, Role
 from twinwatch.linux import process
-from twinwatch.linux.identity import is_alive
+from twinwatch.linux.identity import identify, is_alive, is_dead, open_process
 from twinwatch.linux.statefile import StateFile
 
 ROOM = Path(__file__).resolve().parent
@@ -72,10 +72,26 @@ class LivePair:
         path = self.births_of(name)
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
+    def wait_at_work(self, *names: str) -> None:
+        """Wait until the present generations of these workers have executed their first instructions.
+
+        `running` says that a program was executed; its own first line comes a moment later.
+        """
+
+        def are_at_work() -> bool:
+            now = self.workers()
+            return all(
+                self.births(name)[-1:] == [[str(now[name].identity.pid), str(now[name].generation)]]
+                for name in names
+            )
+
+        until(are_at_work, f"{', '.join(names)} at work")
+
     def call(self, *arguments: str, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
         """Run `twinwatch ARGUMENTS`."""
         done = subprocess.run(
             [sys.executable, "-m", "twinwatch", *arguments],
+            check=False,
             env=self.environ,
             capture_output=True,
             text=True,
@@ -85,6 +101,18 @@ class LivePair:
         )
         assert not check or done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
+
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start `twinwatch ARGUMENTS` and do not wait for it; use it as a context manager."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "twinwatch", *arguments],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.directory,
+        )
 
     def up(self) -> None:
         self.call("up", str(self.config))
@@ -156,8 +184,6 @@ class LivePair:
     @staticmethod
     def kill(*identities: Identity, number: int = signal.SIGKILL) -> None:
         """Signal recorded processes in one burst: every pidfd is open before the first signal."""
-        from twinwatch.linux.identity import open_process
-
         pidfds = [open_process(identity) for identity in identities]
         for pidfd in pidfds:
             process.send(pidfd, number)
@@ -170,6 +196,58 @@ class LivePair:
         for role in WATCHER_ROLES:
             found += self.reserves(role)
         return [identity for identity in found if is_alive(identity)]
+
+    # ------------------------------------------------------------ all that lives
+
+    def processes(self, ending: str = "") -> list[Identity]:
+        """Everything alive with a path of this test's directory in its command line.
+
+        `ending` narrows it down: "run\\0" is what watchers, reserves and gated children have.
+        """
+        mark = f"{self.directory}/{ending}".encode()
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) == os.getpid():
+                continue
+            try:
+                pidfd = os.pidfd_open(int(name))
+            except (ProcessLookupError, OSError):
+                continue
+            try:
+                if mark in _command_line(int(name)) and not is_dead(pidfd):
+                    found.append(identify(int(name), pidfd))
+            finally:
+                os.close(pidfd)
+        return found
+
+    def guards(self) -> list[Identity]:
+        """Watchers, reserves and gated children, recorded or not."""
+        return self.processes("run\0")
+
+    def extinguish(self) -> None:
+        """End every guard: all are stopped before the first is killed, so that none revives another."""
+        stopped: set[Identity] = set()
+        while new := set(self.guards()) - stopped:
+            for identity in new:
+                process.end(identity, signal.SIGSTOP)
+            stopped |= new
+        for identity in stopped:
+            process.end(identity)
+        until(lambda: not self.guards(), "no guard lives")
+
+    def wait_beats(self, count: int = 3) -> None:
+        """Wait until both watchers have ticked: what they have to do by then, they have done."""
+        before = {role: self.state.heartbeat(role) for role in WATCHER_ROLES}
+
+        def have_ticked() -> bool:
+            now = {role: self.state.heartbeat(role) for role in WATCHER_ROLES}
+            return all(
+                now[role].generation != before[role].generation
+                or now[role].sequence >= before[role].sequence + count
+                for role in WATCHER_ROLES
+            )
+
+        until(have_ticked, f"both watchers have ticked {count} times")
 
     # ------------------------------------------------------------ evidence
 
@@ -209,6 +287,13 @@ class LivePair:
         except (FileNotFoundError, Damage):
             return found
         return [identity for identity in found if identity]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 @pytest.fixture

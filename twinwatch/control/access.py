@@ -1,10 +1,10 @@
 """A living pair's state file, opened by a command-line call."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from twinwatch.control.errors import NOT_RUNNING, ControlError
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import SECOND_NS
 from twinwatch.core.values import WATCHER_ROLES, Role
@@ -14,7 +14,6 @@ from twinwatch.linux.identity import is_alive
 from twinwatch.linux.loop import WAKE_SIGNAL
 from twinwatch.linux.paths import Paths, check_owned
 from twinwatch.linux.statefile import StateFile, StateMoved
-from twinwatch.control.errors import NOT_RUNNING, ControlError
 
 GUEST = Seat(Role.GUEST)
 POLL_MS = 20
@@ -97,5 +96,3 @@ def change_header(state: StateFile, **fields: object) -> None:
     with state.lock:
         state.check_not_moved()
         state.write_header(replace(state.header(), **fields))  # type: ignore[arg-type]
-
-

@@ -88,7 +88,7 @@ class _StandIn:
         self._guard.work()
         self._pair.flush()
         self._loop.set_deadline(_LOOK, monotonic_ns() + _LOOK_AGAIN_NS)
-        for (kind, index), _ in self._loop.wait():
+        for kind, index in self._loop.wait():
             if kind == WORKER:
                 self._guard.pidfd_ready(index)
             elif kind == REPORT:

@@ -51,7 +51,11 @@ def _slot(state: StateFile, index: int, damage: list[str]) -> dict[str, Any]:
         damage.append(f"slot {index}: {found.what}")
         return {"index": index, "damage": found.what, "version": found.version}
     shown = {"index": index, "version": read.version}
-    return shown if read.slot.phase is Phase.FREE and not read.slot.generation else shown | _plain(asdict(read.slot))
+    return (
+        shown
+        if read.slot.phase is Phase.FREE and not read.slot.generation
+        else shown | _plain(asdict(read.slot))
+    )
 
 
 def _tail(state: StateFile) -> list[int]:

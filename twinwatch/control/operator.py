@@ -69,7 +69,7 @@ def _end_stopped(pids: list[int], path: str) -> None:
         except ProcessLookupError:
             continue
         try:
-            if pid in remains.token_holders(path) and stat_fields(pid)[:1] != [] :
+            if pid in remains.token_holders(path) and stat_fields(pid)[:1] != []:
                 process.send(pidfd, signal.SIGKILL)
         finally:
             os.close(pidfd)

@@ -40,10 +40,14 @@ def reload(
         else:
             spec = old
         if not access.wake(state):
-            raise ControlError("published, but both watchers are dead: `twinwatch up` brings them back", NOT_RUNNING)
+            raise ControlError(
+                "published, but both watchers are dead: `twinwatch up` brings them back", NOT_RUNNING
+            )
         settle.until_whole(target.paths, state, timeout_s, progress)
         settle.wait_for(
-            lambda: not _leaving(state, spec), timeout_s, lambda: f"still there: {', '.join(_leaving(state, spec))}"
+            lambda: not _leaving(state, spec),
+            timeout_s,
+            lambda: f"still there: {', '.join(_leaving(state, spec))}",
         )
         return compare(old, spec) | {"config_generation": spec.generation}
 

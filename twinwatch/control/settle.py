@@ -17,9 +17,7 @@ from twinwatch.linux.statefile import StateFile
 _SETTLED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.STOPPED, Phase.FATAL})
 
 
-def wait_for(
-    is_done: Callable[[], bool], timeout_s: float | None, complaint: Callable[[], str]
-) -> None:
+def wait_for(is_done: Callable[[], bool], timeout_s: float | None, complaint: Callable[[], str]) -> None:
     """Look every few milliseconds. Raises ControlError with the complaint when time is over."""
     deadline_ns = None if timeout_s is None else monotonic_ns() + int(timeout_s * SECOND_NS)
     while not is_done():
@@ -32,7 +30,9 @@ def until_whole(paths: Paths, state: StateFile, timeout_s: float, progress: Call
     """Both watchers watch, and every worker is where it should be (or gave up)."""
     spec = snapshot.read(paths.snapshots, state.header().config_generation)
     progress("waiting until the pair is whole")
-    wait_for(lambda: not missing(state, spec), timeout_s, lambda: "not whole in time: " + missing(state, spec))
+    wait_for(
+        lambda: not missing(state, spec), timeout_s, lambda: "not whole in time: " + missing(state, spec)
+    )
 
 
 def missing(state: StateFile, spec: PairSpec) -> str:

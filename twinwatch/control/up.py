@@ -285,6 +285,11 @@ def _execute_watcher(gate: Gate, paths: Paths) -> None:
     os.dup2(null, 1)
     os.dup2(errors, 2)
     boot = os.path.join(os.path.dirname(os.path.abspath(reserve.__file__)), "boot.py")
-    arguments = [paths.runtime_base, paths.state_base, paths.pair, Role(order.slot + 1).label, str(order.generation)]
+    arguments = [
+        paths.runtime_base,
+        paths.state_base,
+        paths.pair,
+        Role(order.slot + 1).label,
+        str(order.generation),
+    ]
     os.execv(sys.executable, [sys.executable, "-I", "-S", boot, *arguments])
-

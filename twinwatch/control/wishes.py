@@ -23,7 +23,9 @@ def read(paths: Paths) -> Wishes:
     try:
         with open(paths.wishes, encoding="utf-8") as file:
             kept = json.load(file)
-        slots = {label: (Desired[wish], int(generation)) for label, (wish, generation) in kept["slots"].items()}
+        slots = {
+            label: (Desired[wish], int(generation)) for label, (wish, generation) in kept["slots"].items()
+        }
         return Wishes(Desired[kept["pair"]], slots)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return Wishes()

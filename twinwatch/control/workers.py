@@ -7,6 +7,7 @@ desired state says stop, so the process that it names is the last one.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 
 from twinwatch.control import access, settle, wishes
 from twinwatch.control.errors import NOT_INSTALLED, NOT_RUNNING, ControlError
@@ -21,6 +22,14 @@ ALL = "all"
 _NO_PROCESS = frozenset({Phase.STOPPED, Phase.FREE, Phase.FATAL, Phase.BACKOFF})
 
 
+class How(TypedDict, total=False):
+    """`wait` for the wish to come true, for at most `timeout_s`; `progress` gets lines to show."""
+
+    wait: bool
+    timeout_s: float
+    progress: Callable[[str], None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """`to` makes the slot that is wished; `is_met` tells when it has come true."""
@@ -30,29 +39,29 @@ class _Wish:
     done: str
 
 
-def start(target: Target, names: list[str], **how: object) -> list[str]:
+def start(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
     """Have workers run; one that gave up gets a fresh chance."""
     return _carry_out(target, names, _Wish(_to_start, _is_running, "runs"), **how)
 
 
-def stop(target: Target, names: list[str], **how: object) -> list[str]:
+def stop(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
     """Have workers end and stay so, across reboots."""
     wish = _Wish(lambda slot: replace(slot, desired=Desired.STOP), _is_stopped, "is stopped")
     return _carry_out(target, names, wish, **how)
 
 
-def restart(target: Target, names: list[str], **how: object) -> list[str]:
+def restart(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
     """End the present generation, whatever the restart policy says, and start the next."""
     return _carry_out(target, names, _Wish(_to_restart, _is_running, "runs again"), **how)
 
 
-def pause(target: Target, names: list[str], **how: object) -> list[str]:
+def pause(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
     """Stop guarding without stopping: a paused worker that dies stays dead until it is resumed."""
     wish = _Wish(lambda slot: replace(slot, desired=Desired.PAUSE), _is_paused, "is not guarded")
     return _carry_out(target, names, wish, **how)
 
 
-def resume(target: Target, names: list[str], **how: object) -> list[str]:
+def resume(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
     wish = _Wish(lambda slot: replace(slot, desired=Desired.RUN), _is_running, "is guarded")
     return _carry_out(target, names, wish, **how)
 

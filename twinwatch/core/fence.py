@@ -82,4 +82,3 @@ def after_boot(slot: Slot) -> Slot:
         generation=slot.generation,
         exit=replace(NO_EXIT, generation=slot.generation),
     )
-

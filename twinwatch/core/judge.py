@@ -1,4 +1,4 @@
-"""Does the twin stand still, or is it the judge who was late?
+"""Whether the twin stands still, or the judge was late.
 
 Intuition: count the judge's own heartbeats, not seconds. At each of its ticks it looks whether the
 twin's sequence has moved. A tick that came late proves that the judge itself was not running, so it
@@ -23,9 +23,7 @@ class Suspicion:
     last_tick_ns: int = 0
 
 
-def observe(
-    before: Suspicion, generation: int, sequence: int, *, now_ns: int, interval_ns: int
-) -> Suspicion:
+def observe(before: Suspicion, generation: int, sequence: int, *, now_ns: int, interval_ns: int) -> Suspicion:
     """One tick of the judge."""
     late = now_ns - before.last_tick_ns > interval_ns + interval_ns // 2
     on_time = 0 if late else before.on_time + 1

@@ -49,6 +49,9 @@ class Phase(IntEnum):
     PAUSED = 7  # it runs, unguarded
 
 
+NO_PROCESS = frozenset({Phase.FREE, Phase.STOPPED, Phase.BACKOFF, Phase.FATAL})
+
+
 class Desired(IntEnum):
     """What is wanted of a slot, or of the pair (there only RUN and STOP)."""
 

@@ -39,6 +39,11 @@ class Seat:
             self._slot, self._version = read.slot, read.version
         return self._slot
 
+    def mend(self, state: StateFile) -> bool:
+        """Write the holder's damaged slot anew from memory. False: another version was damaged."""
+        known = self._slot
+        return known is not None and state.mend(self.role.slot, Read(known, self._version))
+
     def check(self, state: StateFile) -> None:
         """Raises Fenced when the role has a newer holder (R08)."""
         own = self.own(state)

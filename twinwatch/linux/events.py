@@ -35,7 +35,14 @@ class EventLog:
             if os.write(self._open(), line) and os.fstat(self._fd).st_size > MAX_BYTES:
                 self._rotate()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT, errno.EMFILE):
+            if error.errno not in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EIO,
+                errno.EROFS,
+                errno.ENOENT,
+                errno.EMFILE,
+            ):
                 raise
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from typing import Self
 
 from twinwatch.linux import process
 from twinwatch.linux.clock import monotonic_ns
@@ -52,7 +53,7 @@ class StateLock:
         """Only for a process that will not use this pair again."""
         os.close(self._fd)
 
-    def __enter__(self) -> "StateLock":
+    def __enter__(self) -> Self:
         if self._member_pid != os.getpid():
             self._join()
         if not self._try(_LOCK_BYTE):

@@ -71,18 +71,18 @@ class Loop:
                 due.append(key)
         return due
 
-    def wait(self, *, block: bool = True) -> list[tuple[tuple[str, int], int]]:
-        """Events until the next deadline, as (key, epoll mask)."""
+    def wait(self, *, block: bool = True) -> list[tuple[str, int]]:
+        """Keys of what is ready; returns at the next deadline at the latest."""
         timeout = 0.0
         if block:
             timeout = max(self._heap[0][0] - monotonic_ns(), 0) / 1e9 if self._heap else -1
         events = []
-        for fd, mask in self._epoll.poll(timeout):
+        for fd, _ in self._epoll.poll(timeout):
             key = self._keys.get(fd)
             if key is WOKEN:
                 self._drain()
             if key is not None:
-                events.append((key, mask))
+                events.append(key)
         return events
 
     def _drain(self) -> None:

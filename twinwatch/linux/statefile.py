@@ -98,14 +98,16 @@ class StateFile:
 
     def mended_header(self) -> Header:
         """The header; where it is damaged and this process knows that very version, written anew."""
-        try:
+        with suppress(Damage):
             return self.header()
-        except Damage as damage:
-            if self._header is None or damage.version != self._header[0]:
-                raise
-            version, header = self._header
         with self.lock:
-            self._commit(record.HEADER_AT, record.pack_header(header), version)
+            try:
+                return self.header()
+            except Damage as damage:
+                if self._header is None or damage.version != self._header[0]:
+                    raise
+                version, header = self._header
+                self._commit(record.HEADER_AT, record.pack_header(header), version)
         return self.header()
 
     def read(self, index: int) -> Read:
@@ -188,9 +190,20 @@ class StateFile:
         version, _ = self._read(record.HEADER_AT)
         self._commit(record.HEADER_AT, record.pack_header(header), version)
 
-    def repair(self, index: int, slot: Slot, version: int) -> None:
-        """Write a damaged slot anew, from what its reader knows to be version `version`."""
-        self._commit(record.slot_at(index), record.pack_slot(slot), version)
+    def mend(self, index: int, known: Read) -> bool:
+        """Write a damaged slot anew, if what is known is the very version that was damaged.
+
+        Judged under the lock: without it a writer may be seen in the middle of a change. True: the slot
+        can be read again.
+        """
+        with self.lock:
+            try:
+                self.read(index)
+            except Damage as damage:
+                if damage.version is None or damage.version != known.version:
+                    return False
+                self._commit(record.slot_at(index), record.pack_slot(known.slot), known.version)
+        return True
 
     def _commit(self, at: int, body: bytes, version: int) -> int:
         version = (version + 1) & 0xFFFFFFFF or 1

@@ -12,7 +12,14 @@ from twinwatch.cli.doctor.finding import Finding, Verdict, has
 from twinwatch.core.values import Identity
 from twinwatch.linux import process
 from twinwatch.linux.clock import monotonic_ns
-from twinwatch.linux.identity import IdentityUnknown, ProcessGone, identify_self, open_process, stat_fields
+from twinwatch.linux.identity import (
+    IdentityUnknown,
+    ProcessGone,
+    identify,
+    identify_self,
+    open_process,
+    stat_fields,
+)
 
 _OLDEST = (5, 4)  # waitid(P_PIDFD)
 _CHILD_CODE = 42
@@ -96,8 +103,9 @@ def _opens_own_handle() -> bool:
 def keeps_exits() -> Finding:
     """How a process ended, told to others than its parent."""
     with _ended_child() as (pid, pidfd):
+        child = identify(pid, pidfd)
         process.reap(pidfd)
-        given = _has_code(process.stranger_status(pidfd, pid))
+        given = _has_code(process.stranger_status(pidfd, child))
     cost = "how an adopted worker ended can be `unknown` (see `on_unknown`)"
     return has("exit status after reaping", given=given, since="6.15", cost=cost)
 

@@ -22,7 +22,7 @@ def findings(environ: Mapping[str, str], mounts: str) -> Iterator[Finding]:
         return
     yield directory("runtime directory", paths.runtime_base, mounts)
     yield kept(directory("state directory", paths.state_base, mounts), paths.state_base, mounts)
-    yield lifetime(paths, environ, os.geteuid(), _lingers())
+    yield lifetime(paths, environ, os.geteuid(), lingers=_lingers())
 
 
 def directory(name: str, path: str, mounts: str) -> Finding:
@@ -50,11 +50,11 @@ def kept(finding: Finding, path: str, mounts: str) -> Finding:
     return Finding(finding.name, Verdict.DEGRADED, finding.found, cost, "choose a directory on a disk")
 
 
-def lifetime(paths: Paths, environ: Mapping[str, str], uid: int, *lingers: bool) -> Finding:
+def lifetime(paths: Paths, environ: Mapping[str, str], uid: int, *, lingers: bool) -> Finding:
     """Whether somebody removes the runtime directory under a living pair."""
     name = "runtime directory stays"
     own = environ.get("XDG_RUNTIME_DIR", "")
-    if uid and own and paths.runtime_base.startswith(f"{own}/") and not any(lingers):
+    if uid and own and paths.runtime_base.startswith(f"{own}/") and not lingers:
         cost = "your last logout removes it and may end the pair"
         return Finding(name, Verdict.DEGRADED, "until logout", cost, "loginctl enable-linger")
     if paths.runtime_base.startswith("/tmp/"):  # noqa: S108 - it is what we warn of

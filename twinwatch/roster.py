@@ -1,0 +1,197 @@
+"""The worker slots of a configuration: who is where, who waits for whom, who is ready, who lives.
+
+Counts are kept as slots change, so that no event does work in proportion to the number of workers.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from twinwatch.core import reconcile
+from twinwatch.core.reconcile import Life, Rest
+from twinwatch.core.record import Damage, Slot
+from twinwatch.core.spec import PairSpec, WorkerSpec
+from twinwatch.core.values import (
+    FIRST_WORKER_SLOT,
+    NO_PROCESS,
+    Desired,
+    Ending,
+    Exit,
+    ExitKind,
+    Phase,
+    Role,
+)
+from twinwatch.linux.gate import Child
+from twinwatch.linux.statefile import Read
+
+
+class Guarded:
+    """One worker slot, and what its guard has found out about it."""
+
+    __slots__ = (
+        "child",
+        "damage",
+        "dead_ns",
+        "deferred_ns",
+        "failure",
+        "has_program",
+        "index",
+        "instance",
+        "pause_ns",
+        "pidfd",
+        "read",
+        "rest",
+        "seen_ns",
+        "spec",
+        "unknowable",
+    )
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.spec: WorkerSpec | None = None
+        self.instance = 0
+        self.read = Read(Slot(), -1)
+        self.damage: Damage | None = None
+        self.pidfd = -1
+        self.child: Child | None = None
+        self.forget_generation()
+
+    def forget_generation(self) -> None:
+        self.dead_ns = 0  # when its death was seen
+        self.seen_ns = 0  # when this guard first saw this generation
+        self.deferred_ns = 0  # until then its owner has the first say
+        self.has_program = False
+        self.unknowable = False
+        self.failure: Exit | None = None
+        self.rest = Rest.UNSEEN
+        self.pause_ns = reconcile.LEFTOVER_PAUSE_NS
+
+    @property
+    def slot(self) -> Slot:
+        return self.read.slot
+
+    @property
+    def names_process(self) -> bool:
+        """Its record names a process whose end is not recorded."""
+        return bool(self.slot.identity) and not self.slot.is_over and self.slot.phase not in NO_PROCESS
+
+    @property
+    def life(self) -> Life:
+        if self.slot.phase in NO_PROCESS:
+            return Life.NONE
+        if self.slot.is_over or self.dead_ns:
+            return Life.DEAD
+        return Life.UNKNOWABLE if self.unknowable else Life.ALIVE
+
+    @property
+    def owner(self) -> Role:
+        """Whose first say it is: who gave birth last, or by turns for one that was never born."""
+        if self.slot.owner in (Role.A, Role.B):
+            return self.slot.owner
+        return Role.A if self.index % 2 else Role.B
+
+
+class Roster:
+    """All worker slots by index."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, Guarded] = {}
+        self._order: list[int] = []
+        self._members: dict[str, list[int]] = {}
+        self._dependants: dict[str, list[str]] = {}
+        self._ready: dict[str, int] = {}
+        self._live: dict[str, int] = {}
+        self._next = 0
+
+    def __getitem__(self, index: int) -> Guarded:
+        return self._slots[index]
+
+    def __iter__(self) -> Iterator[Guarded]:
+        return iter(self._slots.values())
+
+    def get(self, index: int) -> Guarded | None:
+        return self._slots.get(index)
+
+    @property
+    def indices(self) -> list[int]:
+        return self._order
+
+    def adopt(self, spec: PairSpec, slots: int) -> None:
+        """Give every slot its worker of this configuration, or none."""
+        specs = {worker.name: worker for worker in spec.workers}
+        places = {index: (specs[name], instance) for index, name, instance in spec.places}
+        for index in range(FIRST_WORKER_SLOT, slots):
+            guarded = self._slots.setdefault(index, Guarded(index))
+            guarded.spec, guarded.instance = places.get(index, (None, 0))
+        self._order = list(self._slots)
+        self._members, self._dependants = {}, {}
+        for index, name, _ in spec.places:
+            self._members.setdefault(name, []).append(index)
+        for worker in spec.workers:
+            for name in worker.depends_on:
+                self._dependants.setdefault(name, []).append(worker.name)
+
+    def take_turns(self, count: int) -> Iterable[Guarded]:
+        """The next few slots, round and round."""
+        for _ in range(min(count, len(self._order))):
+            self._next += 1
+            yield self._slots[self._order[self._next % len(self._order)]]
+
+    # ------------------------------------------------------------ counts
+
+    def count(self) -> None:
+        """Count anew."""
+        self._ready, self._live = {}, {}
+        for guarded in self:
+            self._add(guarded.slot, 1)
+
+    def _add(self, slot: Slot, by: int) -> None:
+        if is_ready(slot):
+            self._ready[slot.name] = self._ready.get(slot.name, 0) + by
+        if slot.phase not in NO_PROCESS:
+            self._live[slot.name] = self._live.get(slot.name, 0) + by
+
+    def changed(self, old: Slot, new: Slot) -> list[int]:
+        """Account for a change; the slots that may go on because of it."""
+        if (old.phase, old.name, old.ready) == (new.phase, new.name, new.ready):
+            return []
+        self._add(old, -1)
+        self._add(new, 1)
+        names = list(self._dependants.get(new.name, ()))
+        if new.phase in NO_PROCESS:
+            names += self._dependencies(new.name)
+        return [index for name in names for index in self._members.get(name, ())]
+
+    def _dependencies(self, name: str) -> tuple[str, ...]:
+        spec = next((self._slots[index].spec for index in self._members.get(name, ())), None)
+        return spec.depends_on if spec else ()
+
+    @property
+    def is_all_over(self) -> bool:
+        """No worker slot has a process."""
+        return not any(self._live.values())
+
+    def concerns_others(self, guarded: Guarded) -> bool:
+        return guarded.slot.name in self._dependants or bool(guarded.spec and guarded.spec.depends_on)
+
+    def are_dependencies_ready(self, guarded: Guarded) -> bool:
+        names = guarded.spec.depends_on if guarded.spec else ()
+        return all(self._ready.get(name, 0) >= len(self._members.get(name, ())) for name in names)
+
+    def are_dependants_live(self, guarded: Guarded, pair: Desired) -> bool:
+        """Whether a dependant that is to end as well still lives: then this one ends after it."""
+        names = [name for name in self._dependants.get(guarded.slot.name, ()) if self._live.get(name, 0)]
+        if pair is Desired.STOP:
+            return bool(names)
+        return any(self._is_to_stop(index) for name in names for index in self._members.get(name, ()))
+
+    def _is_to_stop(self, index: int) -> bool:
+        slot = self._slots[index].slot
+        return slot.desired is Desired.STOP and slot.phase not in NO_PROCESS
+
+
+def is_ready(slot: Slot) -> bool:
+    """It runs, or it was a job that has ended well."""
+    if slot.phase in (Phase.RUNNING, Phase.PAUSED):
+        return slot.ready
+    return (
+        slot.phase is Phase.STOPPED and slot.exit.kind is ExitKind.CLEAN and slot.exit.ending is Ending.NONE
+    )
