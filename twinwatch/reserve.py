@@ -86,7 +86,7 @@ def _is_order(gate: Gate, timeout_ns: int) -> bool:
     """
     if _pending(gate.fd):
         return True
-    if gate.wait_parent(timeout_ns // MILLISECOND_NS):
+    if gate.wait_parent(timeout_ns // MILLISECOND_NS):  # R10
         return False
     os._exit(LEFT_AT_GATE)
 
@@ -128,7 +128,7 @@ def _become_worker(gate: Gate, duty: Duty, order: Order) -> NoReturn:
     """Look once more whether this birth is still wanted (R14), then execute."""
     place = next((place for place in duty.spec.places if place[0] == order.slot), None)
     spec = next((spec for spec in duty.spec.workers if place and spec.name == place[1]), None)
-    if place is None or spec is None or not _is_wanted(duty, order):
+    if place is None or spec is None or not _is_wanted(duty, order):  # R14
         gate.fail(Stage.GATE, 0)
         os._exit(LEFT_AT_GATE)
     try:
@@ -183,7 +183,7 @@ def _claim_role(state: StateFile, duty: Duty) -> Seat | None:
     before the lock is taken: nothing can change the answer any more (R02).
     """
     me = identify_self()
-    if state.names(me, state.header().slots):
+    if state.names(me, state.header().slots):  # R02
         return None
     with state.lock:
         state.check_not_moved()

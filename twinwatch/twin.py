@@ -113,7 +113,7 @@ class Twin:
         Raises:
             BehindGate: in a child.
         """
-        if not self._is_dead or self._read.version < 0:
+        if not self._is_dead or self._read.version < 0:  # R17
             return
         header = self._pair.state.mended_header()
         if header.desired is not Desired.RUN or header.config_generation != self._pair.seat.config_generation:

@@ -27,7 +27,8 @@ from twinwatch.linux import process
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
-from twinwatch.linux.gate import set_comm
+from twinwatch.linux.gate import reset_signals, set_comm
+from twinwatch.linux.limits import raise_descriptor_limit
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
@@ -285,7 +286,7 @@ class Watcher:
         """What the former holder had in hand when it crashed is not met again (R16)."""
         for role in (self.pair.seat.role, self.pair.seat.role.twin):
             handling = self.pair.state.heartbeat(role).handling
-            if handling:
+            if handling:  # R16
                 self.guard.quarantine(handling - 1)
 
     def crashed(self) -> None:
@@ -325,6 +326,8 @@ def _hold_alive_lock(paths: Paths) -> int:
 
 def main(paths: Paths, seat: Seat) -> NoReturn:
     """Be a watcher; in a forked child, be what its gate lets through. Never returns."""
+    reset_signals()
+    raise_descriptor_limit()
     gc.collect()
     gc.freeze()
     while True:

@@ -145,9 +145,9 @@ def test_lifetime(base, uid, lingers, verdict):
     assert places.lifetime(Paths("x", base, "/s"), environ, uid, lingers=lingers).verdict is verdict
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="kernel lacks a root without a home")
-def test_no_place_at_all():
-    assert [one.is_fatal for one in places.findings({}, MOUNTS)] == [True]
+def test_no_place_at_all(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    assert [one.is_fatal for one in places.findings({"HOME": "nowhere"}, MOUNTS)] == [True]
 
 
 # --- limits

@@ -249,4 +249,4 @@ def test_watching_on_a_terminal(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         Output(stream, is_rich=True).refresh(lambda: status_view.blocks(next(found)), 1)
     assert "web" in stream.getvalue()
-    assert stream.getvalue().endswith("\x1b[?25h")
+    assert stream.getvalue().endswith("\x1b[?25h\x1b[?1049l")  # the cursor and the old screen are back

@@ -40,7 +40,7 @@ def _events(args: argparse.Namespace, output: "Output") -> int:
 
     paths = find_target(args).paths
     require_records(paths)
-    since = "" if args.since is None else _wall_text(time.time() - args.since)
+    since = "" if args.since is None else _wall_text(time.time_ns() - int(args.since * 1e9))
     reader = Reader(Choice(tuple(args.names), since), is_json=args.json)
     with closing(Follower(paths.events, backups=KEPT)) as follower:
         first: Iterable[bytes] = reader.lines(follower.step())
@@ -101,6 +101,7 @@ def require_records(paths: "Paths") -> None:
         raise ControlError(f"pair {paths.pair} is not known here: there is no {paths.state}", NOT_INSTALLED)
 
 
-def _wall_text(seconds: float) -> str:
+def _wall_text(at_ns: int) -> str:
     """A moment as events have it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".000Z"
+    seconds, fraction = divmod(at_ns, 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1_000_000:03d}Z"

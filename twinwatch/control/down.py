@@ -151,9 +151,8 @@ def _of_the_pair(state: StateFile) -> list[Identity]:
 
 def _remove(paths: Paths) -> None:
     """Nothing of the pair lives: its runtime directory goes, its wishes stay."""
-    for name in ("state", "lock"):
-        with suppress(FileNotFoundError):
-            os.unlink(f"{paths.runtime}/{name}")
+    with suppress(FileNotFoundError):
+        os.unlink(f"{paths.runtime}/state")
     with suppress(OSError):  # any errno: somebody put something else into it
         os.rmdir(paths.runtime)
     EventLog(paths.events, paths.pair, "down").write("down")

@@ -51,7 +51,7 @@ def _acquire(lock: FileLock, paths: Paths, progress: Callable[[str], None], time
             holders = remains.token_holders(paths.operator_lock)
             still = [pid for pid in holders if (stat_fields(pid) or [b""])[0] in _STOPPED]
             stopped = stopped + 1 if still else 0
-            if stopped >= _STOPPED_POLLS:
+            if stopped >= _STOPPED_POLLS:  # R18
                 _end_stopped(still, paths.operator_lock)
                 stopped = 0
             if holders and not said:
@@ -69,7 +69,8 @@ def _end_stopped(pids: list[int], path: str) -> None:
         except ProcessLookupError:
             continue
         try:
-            if pid in remains.token_holders(path) and stat_fields(pid)[:1] != []:
+            still_stopped = (stat_fields(pid) or [b""])[0] in _STOPPED
+            if still_stopped and pid in remains.token_holders(path):
                 process.send(pidfd, signal.SIGKILL)
         finally:
             os.close(pidfd)

@@ -152,7 +152,7 @@ def _refuse_while_alive(paths: Paths) -> None:
     """A living pair without a state file at its path is about to put it back (R12)."""
     fd = os.open(paths.alive_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # R12
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise

@@ -310,8 +310,10 @@ def _backoff(view: View) -> Action:
 
 def _fatal(view: View) -> Action:
     slot = view.slot
-    if slot.exit.kind is ExitKind.ESCAPED and ending_of(view) is not Ending.NONE:
-        return Change(replace(slot, phase=Phase.STOPPING), "ending what escaped")
+    ending = ending_of(view)
+    if slot.exit.kind is ExitKind.ESCAPED and ending is not Ending.NONE:
+        end = replace(slot.exit, ending=ending)  # so that a reload starts it again
+        return Change(replace(slot, phase=Phase.STOPPING, exit=end), "ending what escaped")
     if slot.desired is Desired.STOP:
         return Change(replace(slot, phase=Phase.STOPPED), "stopped")
     return Wait()

@@ -162,6 +162,17 @@ def file_size(slots: int) -> int:
 # ---------------------------------------------------------------- two copies and a selector
 
 
+def next_version(version: int) -> int:
+    """Wraps from odd to even, past 0 (never written): the copy to fill is never the current one."""
+    return (version + 1) & 0xFFFFFFFF or 2
+
+
+def is_selector(data: bytes) -> bool:
+    """Whether a selector is whole."""
+    version, complement = _SELECTOR.unpack(data)
+    return bool(version ^ complement == 0xFFFFFFFF)
+
+
 def pack_selector(version: int) -> bytes:
     return _SELECTOR.pack(version, version ^ 0xFFFFFFFF)
 

@@ -34,10 +34,10 @@ class GiveUp:
 
 def after_exit(slot: Slot, restart: Restart, now_ns: int, chance: float) -> Again | Enough | GiveUp:
     """What follows the recorded exit of a worker that should run. `chance` is in [0, 1)."""
-    if slot.exit.kind is ExitKind.ESCAPED:
-        return GiveUp("a process of this worker escaped: it is alive beside its dead leader")
     if slot.exit.ending in _ASKED_FOR:
         return Again(0, 0, counts=False)
+    if slot.exit.kind is ExitKind.ESCAPED:
+        return GiveUp("a process of this worker escaped: it is alive beside its dead leader")
     held = _held(slot.exit, restart)
     if held and not _never_ran(slot.exit):
         return Enough(held)

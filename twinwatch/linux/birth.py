@@ -47,7 +47,7 @@ class Seat:
     def check(self, state: StateFile) -> None:
         """Raises Fenced when the role has a newer holder (R08)."""
         own = self.own(state)
-        if own is not None and own.generation != self.generation:
+        if own is not None and own.generation != self.generation:  # R08
             raise Fenced
 
     def claim(self, generation: int) -> Claim:
@@ -90,7 +90,7 @@ def respawn(state: StateFile, seat: Seat, child: Child, newborn: Newborn) -> Rea
     claim = seat.claim(newborn.seen.slot.generation)
     with state.lock:
         state.check_not_moved()
-        if not state.is_current(newborn.index, newborn.seen.version):
+        if not state.is_current(newborn.index, newborn.seen.version):  # R04
             return "the slot has moved on"
         lost = fence.objection(claim, state.header(), seat.own(state), newborn.base)
         if lost:

@@ -22,7 +22,7 @@ from twinwatch.linux.identity import identify
 _ORDER = struct.Struct("<BxxxIQQ")
 _REPORT = struct.Struct("<BxxxI")
 _EVERY_SIGNAL = signal.valid_signals()
-_IGNORED_BEHIND_GATE = (signal.SIGUSR1, signal.SIGHUP, signal.SIGPIPE)
+IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 COMM_RESERVE = "twinwatch-rsv"
 
 
@@ -157,14 +157,19 @@ def fork_gated(parent_pidfd: int) -> Child | Gate:
 def _first_acts(gate: Gate) -> None:
     """Also a session of its own: a signal to one watcher's group, or to a worker's, reaches one process."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    for number in _IGNORED_BEHIND_GATE:
+    for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     close_all_but({0, 1, 2, gate.fd, gate.parent_pidfd, gate.report})  # R11
     os.setsid()
     set_comm(COMM_RESERVE)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _EVERY_SIGNAL)
+
+
+def reset_signals() -> None:
+    """Once, in a new interpreter: what a shell had ignored is not passed on to workers."""
+    for number in _EVERY_SIGNAL - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN if number in IGNORED_SIGNALS else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def close_all_but(kept: set[int]) -> None:

@@ -14,12 +14,13 @@ import time
 from twinwatch.core import expand
 from twinwatch.core.spec import PairSpec, WorkerSpec
 from twinwatch.core.values import Stage
+from twinwatch.linux.gate import IGNORED_SIGNALS
+from twinwatch.linux.limits import restore_descriptor_limit
 from twinwatch.linux.paths import Paths
 
 _TOKEN_FD_MIN = 64  # out of the way of programs that use 3, 4, 5 …
 _TOKEN_TRIES = 50
 _TOKEN_PAUSE_S = 0.002
-_RESTORED_SIGNALS = signal.valid_signals()
 
 
 class LaunchFailed(Exception):
@@ -67,7 +68,7 @@ def _take_token(path: str) -> None:
         if error.errno not in (errno.EINVAL, errno.EMFILE):
             raise
         fd = opened
-        os.set_inheritable(fd, True)
+        os.set_inheritable(fd, True)  # noqa: FBT003 - the standard library's own
     for _ in range(_TOKEN_TRIES):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,6 +92,7 @@ def _redirect(paths: Paths, spec: WorkerSpec, instance: int) -> None:
 
 
 def _limit(spec: WorkerSpec) -> None:
+    restore_descriptor_limit()
     for kind, soft, hard in spec.rlimits:
         resource.setrlimit(kind, (soft, hard))
 
@@ -112,9 +114,8 @@ def _exec(pair: PairSpec, spec: WorkerSpec, instance: int, generation: int) -> N
         "TWINWATCH_INSTANCE": str(instance),
         "TWINWATCH_GENERATION": str(generation),
     }
-    for number in _RESTORED_SIGNALS:
-        if signal.getsignal(number) not in (signal.SIG_DFL, None):
-            signal.signal(number, signal.SIG_DFL)
+    for number in IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     os.execvpe(spec.command[0], expand.argv(spec, instance), environment)
 
 

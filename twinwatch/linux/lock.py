@@ -1,12 +1,13 @@
 """The state lock: one POSIX record lock, held for microseconds, that no stopped holder can keep.
 
 Why a record lock: it is not inherited by a fork (R05), the kernel frees it at its holder's death even
-while forked children live, and F_GETLK names the living holder. Any `close` of any descriptor of its
-file drops it: so the file is opened once in a process, here, and never closed before the end.
+while forked children live, and F_GETLK names the living holder. It lies on the state file itself, far
+behind its end: a lock file of its own could be deleted, and then there would be two locks. Any `close`
+of any descriptor of the file drops it: so a process that takes it has the file open once.
 
-Byte 0 is the lock. Byte 1 + PID is the *member* byte: whoever may take the lock holds the member byte
-of its own PID first and for life. So the kernel itself vouches that the holder of byte 0 is one of the
-pair's own, and a waiter may end it when it stands still with the lock held (R06).
+LOCK_BYTE is the lock. LOCK_BYTE + PID is the *member* byte: whoever may take the lock holds the member
+byte of its own PID first and for life. So the kernel itself vouches that the holder of the lock is one
+of the pair's own, and a waiter may end it when it stands still with the lock held (R06).
 """
 
 import errno
@@ -22,7 +23,7 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import stat_fields
 
 _FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
-_LOCK_BYTE = 0
+LOCK_BYTE = 1 << 62
 _FIRST_PAUSE_NS = 20_000
 _LAST_PAUSE_NS = 5_000_000
 _BUSY = frozenset({errno.EAGAIN, errno.EACCES})
@@ -38,46 +39,39 @@ class LockWedged(Exception):
 
 
 class StateLock:
-    """Use as a context manager. `timeout_ns`: how long a holder may stand still."""
+    """Use as a context manager. `fd`: of the state file; `timeout_ns`: how long a holder may stand still."""
 
-    def __init__(self, path: str, timeout_ns: int) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    def __init__(self, fd: int, timeout_ns: int) -> None:
+        self._fd = fd
         self._member_pid = 0
         self.timeout_ns = timeout_ns
         self.on_wait: Callable[[], None] = _nothing
 
-    def fileno(self) -> int:
-        return self._fd
-
-    def close(self) -> None:
-        """Only for a process that will not use this pair again."""
-        os.close(self._fd)
-
     def __enter__(self) -> Self:
         if self._member_pid != os.getpid():
             self._join()
-        if not self._try(_LOCK_BYTE):
+        if not self._try(LOCK_BYTE):
             self._wait()
         return self
 
     def __exit__(self, *_: object) -> None:
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, _LOCK_BYTE)
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, LOCK_BYTE)
 
     def _join(self) -> None:
-        if not self._try(1 + os.getpid()):
-            raise LockWedged(self.holder(1 + os.getpid()), "member byte taken")
+        if not self._try(LOCK_BYTE + os.getpid()):
+            raise LockWedged(self.holder(LOCK_BYTE + os.getpid()), "member byte taken")
         self._member_pid = os.getpid()
 
     def _try(self, byte: int) -> bool:
         try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)  # R05
         except OSError as error:
             if error.errno in _BUSY:
                 return False
             raise
         return True
 
-    def holder(self, byte: int = _LOCK_BYTE) -> int:
+    def holder(self, byte: int = LOCK_BYTE) -> int:
         """PID of who holds a byte, 0 for nobody (or for somebody in a PID namespace out of sight)."""
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
         kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))
@@ -94,7 +88,7 @@ class StateLock:
         while True:
             before = monotonic_ns()
             time.sleep(pause_ns / 1e9)
-            if self._try(_LOCK_BYTE):
+            if self._try(LOCK_BYTE):
                 return
             on_time = min(monotonic_ns() - before, 2 * pause_ns)
             pid = self.holder()
@@ -120,7 +114,7 @@ class StateLock:
                 return
             raise
         try:
-            if self.holder() == pid and self.holder(1 + pid) == pid:
+            if self.holder() == pid and self.holder(LOCK_BYTE + pid) == pid:
                 process.send(pidfd, 9)
         finally:
             os.close(pidfd)

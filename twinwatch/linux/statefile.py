@@ -19,7 +19,6 @@ from twinwatch.linux.lock import StateLock
 _READ_TRIES = 64
 _JOURNAL_ENTRY = 4
 STATE_NAME = "state"
-LOCK_NAME = "lock"
 
 
 class StateMoved(Exception):
@@ -46,16 +45,12 @@ class StateFile:
         self.directory = directory
         self.path = f"{directory}/{STATE_NAME}"
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            self.lock = StateLock(f"{directory}/{LOCK_NAME}", timeout_ns)
-        except BaseException:
-            os.close(self._fd)
-            raise
+        self.lock = StateLock(self._fd, timeout_ns)
         self._header: tuple[int, Header] | None = None
 
     def close(self) -> None:
+        """Also drops the lock and the member byte: the last thing that a process does with its pair."""
         os.close(self._fd)
-        self.lock.close()
 
     def fileno(self) -> int:
         return self._fd
@@ -125,12 +120,17 @@ class StateFile:
         return self.read(index).slot
 
     def is_current(self, index: int, version: int) -> bool:
-        """Whether a slot is still at a version: 8 bytes read."""
+        """Whether a slot is still at a version: 8 bytes read, and all of it where these are damaged."""
         if version < 0:
             return False  # never read
-        if version == 0:
-            return not any(self._version(record.slot_at(index)))
-        return self._version(record.slot_at(index)) == record.pack_selector(version)
+        selector = self._version(record.slot_at(index))
+        if version == 0 or not any(selector):
+            return version == 0 and not any(selector)
+        if record.is_selector(selector):
+            return selector == record.pack_selector(version)
+        with suppress(Damage):  # else a slot with a damaged selector could never be changed again
+            return self._read(record.slot_at(index))[0] == version
+        return False
 
     def sequence(self) -> int:
         return int.from_bytes(os.pread(self._fd, 8, record.SEQUENCE_AT), "little")
@@ -170,7 +170,7 @@ class StateFile:
     # ------------------------------------------------------------ writing, under the lock
 
     def check_not_moved(self) -> None:
-        if self.header().moved:
+        if self.header().moved:  # R12
             raise StateMoved
 
     def write(self, index: int, slot: Slot, version: int) -> int:
@@ -181,6 +181,7 @@ class StateFile:
         """
         sequence = self.sequence()
         entry = record.JOURNAL_AT + sequence % record.JOURNAL_ENTRIES * _JOURNAL_ENTRY
+        # R03: told before it is done
         self._put(entry, index.to_bytes(_JOURNAL_ENTRY, "little"))
         self._put(record.SEQUENCE_AT, (sequence + 1).to_bytes(8, "little"))
         return self._commit(record.slot_at(index), record.pack_slot(slot), version)
@@ -206,7 +207,7 @@ class StateFile:
         return True
 
     def _commit(self, at: int, body: bytes, version: int) -> int:
-        version = (version + 1) & 0xFFFFFFFF or 1
+        version = record.next_version(version)
         self._put(at + record.COPY_AT[version & 1], record.pack_copy(version, body))
         self._put(at, record.pack_selector(version))  # R01: the old record stands until here
         return version
@@ -284,14 +285,12 @@ def move(state: StateFile) -> None:
         os.posix_fallocate(fd, 0, size)
         os.pwrite(fd, data, 0)
         header = state.header()
-        version = int.from_bytes(data[:4], "little")
+        version = record.next_version(int.from_bytes(data[:4], "little"))
         successor = replace(header, moved=False)
-        os.pwrite(
-            fd, record.pack_copy(version + 1, record.pack_header(successor)), record.COPY_AT[version + 1 & 1]
-        )
-        os.pwrite(fd, record.pack_selector(version + 1), 0)
+        os.pwrite(fd, record.pack_copy(version, record.pack_header(successor)), record.COPY_AT[version & 1])
+        os.pwrite(fd, record.pack_selector(version), 0)
         if not header.moved:
-            state.write_header(replace(header, moved=True))
+            state.write_header(replace(header, moved=True))  # R12: before its successor has a name
         with suppress(FileExistsError):
             os.link(draft, state.path)
     finally:

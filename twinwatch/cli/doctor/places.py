@@ -30,9 +30,9 @@ def directory(name: str, path: str, mounts: str) -> Finding:
     there = _nearest(path)
     found = f"{path} ({file_system(there, mounts)})"
     try:
-        check_local(there)
         if there == path:
             check_owned(path)
+        check_local(there)
     except PathError as error:
         return Finding(name, Verdict.MISSING, found, "no pair can live here", str(error), is_required=True)
     if not os.access(there, os.W_OK | os.X_OK):
