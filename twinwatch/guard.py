@@ -32,7 +32,7 @@ from twinwatch.linux import process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let
-from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
+from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
 from twinwatch.linux.launch import generation_variable
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
 from twinwatch.linux.memory import OomCounter
@@ -129,7 +129,10 @@ class Guard:
         self._deferred.clear()
 
     def pidfd_ready(self, index: int) -> None:
+        """Only the pidfd itself says dead: the event may be of a generation that is gone (R21)."""
         guarded = self._roster[index]
+        if guarded.pidfd < 0 or not is_dead(guarded.pidfd):
+            return
         if not guarded.dead_ns:
             guarded.dead_ns = monotonic_ns()
             self._loop.modify(guarded.pidfd, HANGUP_ONLY)  # level-triggered: else it would spin
@@ -142,7 +145,10 @@ class Guard:
         child = guarded.child
         if child is None:
             return
-        report = child.read_report()
+        try:
+            report = child.read_report()
+        except BlockingIOError:
+            return  # the event was of an earlier child
         self._loop.remove(child.report)
         os.close(child.report)
         child.report = -1
@@ -268,7 +274,8 @@ class Guard:
             if status is None and now_ns < guarded.dead_ns + STATUS_WAIT_NS:
                 return None
         end = exits.decode(status, success, slot.generation, now_ns)
-        if slot.phase is Phase.STARTING and end.kind is ExitKind.ERROR and end.code == LEFT_AT_GATE:
+        gated = slot.phase is Phase.STARTING and not guarded.has_program  # else 120 is the program's own
+        if gated and end.kind is ExitKind.ERROR and end.code == LEFT_AT_GATE:
             return exits.failed_start(Stage.GATE, 0, slot.generation, now_ns)
         if end.signal == signal.SIGKILL and not slot.killed and self.oom.look():
             return replace(end, oom=True)
@@ -307,9 +314,15 @@ class Guard:
             if isinstance(action, Wait):
                 self._wait(guarded, action, now_ns)
                 return
-            if self._defers(guarded, now_ns) or not self._do(guarded, action):
+            if not self._is_current(guarded):
+                self._refresh(guarded)
+            elif self._defers(guarded, now_ns) or not self._do(guarded, action):
                 return
         self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
+
+    def _is_current(self, guarded: Guarded) -> bool:
+        """Nobody has changed the slot since it was read."""
+        return self._pair.state.is_current(guarded.index, guarded.read.version)
 
     def _wait(self, guarded: Guarded, wait: Wait, now_ns: int) -> None:
         until_ns = wait.until_ns
@@ -386,7 +399,7 @@ class Guard:
 
     def _end_escaped(self, guarded: Guarded) -> bool:
         token = self._token(guarded)
-        count = remains.end_token_holders(token)
+        count = remains.end_token_holders(token, lambda: self._is_current(guarded))  # R20
         self._pair.tell("escaped-ended", slot=guarded.slot.label, count=count)
         guarded.rest = Rest.UNSEEN
         self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
@@ -414,9 +427,8 @@ class Guard:
             return False
         if isinstance(born, str):
             self._refresh(guarded)
-            if self._pair.seat.config_generation != self._pair.state.header().config_generation:
-                return False  # the watcher adopts the new configuration first
-            return True
+            # a new configuration is adopted first: then every slot is looked at
+            return self._pair.seat.config_generation == self._pair.state.header().config_generation
         old = guarded.slot
         self._loop.set_deadline(guarded.index, None)
         self._keep(guarded, born, child)

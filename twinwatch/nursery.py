@@ -7,6 +7,7 @@ from twinwatch.core.record import Reserves
 from twinwatch.core.spec import MILLISECOND_NS
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Gate, Let, Order, fork_gated
+from twinwatch.linux.identity import is_dead
 from twinwatch.linux.loop import Loop
 from twinwatch.pair import Pair
 from twinwatch.reserve import BehindGate, Duty
@@ -87,7 +88,9 @@ class Nursery:
         self._ready.clear()
 
     def died(self, pidfd: int, reap: Callable[[int], None]) -> None:
-        """A reserve's pidfd is readable."""
+        """A reserve's pidfd was readable; its number may be another's by now (R21)."""
+        if not is_dead(pidfd):
+            return
         child = self._ready.pop(pidfd, None) or self._leaving.pop(pidfd, None)
         if child is not None:
             self._loop.remove(pidfd)

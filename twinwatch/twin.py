@@ -17,7 +17,7 @@ from twinwatch.linux import process
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let
-from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
+from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
 from twinwatch.linux.loop import WAKE_SIGNAL, Loop
 from twinwatch.linux.statefile import Read
 from twinwatch.nursery import Nursery
@@ -99,7 +99,9 @@ class Twin:
     # ------------------------------------------------------------ death
 
     def died(self) -> None:
-        """Its pidfd is readable."""
+        """Its pidfd was readable; it may have a successor by now (R21)."""
+        if self._pidfd < 0 or self._is_dead or not is_dead(self._pidfd):
+            return
         status = process.child_status(self._pidfd, reap=True)
         if status is None:
             status = process.stranger_status(self._pidfd, self._read.slot.identity)

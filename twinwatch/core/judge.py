@@ -34,4 +34,4 @@ def observe(before: Suspicion, generation: int, sequence: int, *, now_ns: int, i
 
 
 def is_hung(suspicion: Suspicion, timeout_ns: int) -> bool:
-    return suspicion.still_ns > timeout_ns and suspicion.on_time >= _ON_TIME_TICKS
+    return suspicion.still_ns >= timeout_ns and suspicion.on_time >= _ON_TIME_TICKS

@@ -65,11 +65,12 @@ class Child:
         return True
 
     def read_report(self) -> tuple[Stage, int] | None:
-        """Stage and errno of a failed start; None: it became its program, or died without a word."""
-        try:
-            message = os.read(self.report, _REPORT.size)
-        except BlockingIOError:
-            return None
+        """Stage and errno of a failed start; None: it became its program, or died without a word.
+
+        Raises:
+            BlockingIOError: neither yet.
+        """
+        message = os.read(self.report, _REPORT.size)
         if len(message) < _REPORT.size:
             return None
         stage, number = _REPORT.unpack(message)

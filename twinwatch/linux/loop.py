@@ -47,7 +47,8 @@ class Loop:
         self._epoll.register(fd, events)
 
     def modify(self, fd: int, events: int) -> None:
-        self._epoll.modify(fd, events)
+        if fd in self._keys:
+            self._epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
         """Always before the descriptor is closed: a forked child may still hold it open."""

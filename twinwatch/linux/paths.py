@@ -99,7 +99,8 @@ def locate(pair: str, environ: Mapping[str, str]) -> Paths:
         base = environ.get("XDG_RUNTIME_DIR")
         runtime = f"{base}/twinwatch" if base else f"/tmp/twinwatch-{os.geteuid()}"  # noqa: S108 - checked
     if not state:
-        base = environ.get("XDG_STATE_HOME") or (environ.get("HOME", "") + "/.local/state")
+        home = environ.get("HOME")
+        base = environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else "")
         if not base.startswith("/"):
             raise PathError(f"neither HOME nor XDG_STATE_HOME is set: set {STATE_VARIABLE}")
         state = f"{base}/twinwatch"

@@ -9,7 +9,7 @@ state file was lost. A program that closes every descriptor escapes this, and on
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from twinwatch.core.values import Identity
 from twinwatch.linux import process
@@ -68,20 +68,24 @@ def _end_members(leader: Identity, token: str) -> bool:
             return False  # the PID is somebody else's now: so the old group is empty
     found = False
     for pid in _living_members(leader.pid):
-        found |= _end_holder(pid, token)
+        found |= _end_holder(pid, token, lambda: True)
     return found
 
 
-def end_token_holders(token: str) -> int:
-    """KILL every process that has the token open; how many there were."""
-    return sum(_end_holder(pid, token) for pid in token_holders(token))
+def end_token_holders(token: str, is_still_so: Callable[[], bool]) -> int:
+    """KILL every process that has the token open; how many there were.
+
+    `is_still_so` is asked when a holder is found and before it is signalled: a generation is recorded
+    before it takes the token, so a slot that has not moved has no newer holder (R20).
+    """
+    return sum(_end_holder(pid, token, is_still_so) for pid in token_holders(token))
 
 
 def token_holders(token: str) -> list[int]:
     return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, token)]
 
 
-def _end_holder(pid: int, token: str) -> bool:
+def _end_holder(pid: int, token: str, is_still_so: Callable[[], bool]) -> bool:
     """The pidfd is opened first, then the proof is looked at: so the proof is this process's (P6)."""
     try:
         pidfd = os.pidfd_open(pid)
@@ -90,7 +94,7 @@ def _end_holder(pid: int, token: str) -> bool:
             return False
         raise
     try:
-        return _has_open(pid, token) and process.send(pidfd, 9)
+        return _has_open(pid, token) and is_still_so() and process.send(pidfd, 9)
     finally:
         os.close(pidfd)
 

@@ -201,7 +201,7 @@ class StateFile:
             try:
                 self.read(index)
             except Damage as damage:
-                if damage.version is None or damage.version != known.version:
+                if damage.version is None or damage.version != known.version:  # R19
                     return False
                 self._commit(record.slot_at(index), record.pack_slot(known.slot), known.version)
         return True
