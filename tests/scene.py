@@ -346,6 +346,10 @@ class Pump:
     loop: Loop
     pair: Pair
 
+    @staticmethod
+    def now_ns() -> int:
+        return time.monotonic_ns()
+
     def round(self) -> None:
         """One wake-up; it waits at most a tenth of a second for it."""
         self.guard.catch_up()

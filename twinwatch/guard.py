@@ -32,7 +32,7 @@ from twinwatch.linux import process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let
-from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
+from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, is_stopped, open_process
 from twinwatch.linux.launch import generation_variable
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
 from twinwatch.linux.memory import OomCounter
@@ -65,7 +65,7 @@ class Guard:
         self.oom = OomCounter()
         self.handling = 0
         self.quarantined: set[int] = set()
-        self.is_twin_live: Callable[[], bool] = lambda: False
+        self.twin_generation: Callable[[], int] = lambda: 0
         self.wake_twin: Callable[[], None] = lambda: None
 
     def close(self) -> None:
@@ -291,17 +291,19 @@ class Guard:
         return guarded.has_program
 
     def _gate_until_ns(self, guarded: Guarded) -> int:
-        """A recorded child has until its start timeout, but only one interval without its parent."""
+        """A recorded child has until its start timeout; one interval if its parent is dead or it is stopped."""
         slot = guarded.slot
-        if self._is_owner_live(slot):
+        if slot.phase is not Phase.STARTING:
             return slot.until_ns
-        return min(slot.until_ns, guarded.seen_ns + self._pair.spec.watch.interval_ns)
+        soon_ns = guarded.seen_ns + self._pair.spec.watch.interval_ns
+        if self._is_parent_live(slot) and not is_stopped(slot.identity.pid):
+            return slot.until_ns
+        return min(slot.until_ns, soon_ns)
 
-    def _is_owner_live(self, slot: Slot) -> bool:
+    def _is_parent_live(self, slot: Slot) -> bool:
         seat = self._pair.seat
-        if slot.owner is seat.role:
-            return slot.owner_generation == seat.generation
-        return self.is_twin_live()
+        living = seat.generation if slot.owner is seat.role else self.twin_generation()
+        return slot.owner_generation == living
 
     # ------------------------------------------------------------ acting
 
@@ -328,13 +330,13 @@ class Guard:
         until_ns = wait.until_ns
         if guarded.dead_ns and not guarded.slot.is_over:
             until_ns = guarded.dead_ns + STATUS_WAIT_NS
-        elif guarded.slot.phase is Phase.STARTING and guarded.child is None and not guarded.unknowable:
+        elif guarded.slot.phase is Phase.STARTING and not guarded.unknowable:
             until_ns = min(until_ns or now_ns + RETRY_NS, now_ns + RETRY_NS)
         self._loop.set_deadline(guarded.index, until_ns)
 
     def _defers(self, guarded: Guarded, now_ns: int) -> bool:
         """Give the living owner a short grace, so that one event wakes one claimer."""
-        if guarded.owner is self._pair.seat.role or not self.is_twin_live():
+        if guarded.owner is self._pair.seat.role or not self.twin_generation():
             return False
         if not guarded.deferred_ns:
             guarded.deferred_ns = now_ns + GRACE_NS

@@ -47,6 +47,10 @@ class Twin:
     def is_live(self) -> bool:
         return not self._is_dead
 
+    def living_generation(self) -> int:
+        """The generation of the living twin, 0 while there is none."""
+        return 0 if self._is_dead else self._read.slot.generation
+
     def wake(self) -> None:
         """Have it look: something that concerns it has changed."""
         if self._pidfd >= 0 and not self._is_dead:

@@ -61,7 +61,7 @@ class Watcher:
         self._nursery = Nursery(self.pair, self._loop, self._own_pidfd)
         self.guard = Guard(self.pair, self._loop, self._nursery)
         self._twin = Twin(self.pair, self._loop, self._nursery)
-        self.guard.is_twin_live = self._twin.is_live
+        self.guard.twin_generation = self._twin.living_generation
         self.guard.wake_twin = self._twin.wake
         self._beat = Heartbeat(seat.generation)
         self._alive = _hold_alive_lock(paths)

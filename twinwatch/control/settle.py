@@ -7,7 +7,7 @@ from twinwatch.control.access import POLL_MS
 from twinwatch.control.errors import ControlError
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import SECOND_NS, PairSpec
-from twinwatch.core.values import WATCHER_ROLES, Desired, Phase
+from twinwatch.core.values import WATCHER_ROLES, Desired, ExitKind, Phase
 from twinwatch.linux import process
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
@@ -43,6 +43,9 @@ def missing(state: StateFile, spec: PairSpec) -> str:
             return f"watcher {role.label} is {slot.phase.name.lower()}"
         if state.heartbeat(role).config_generation != spec.generation:
             return f"watcher {role.label} has not taken the configuration over"
+        reserves = state.reserves(role)
+        if reserves.generation != slot.generation or len(reserves.identities) < spec.watch.reserve:
+            return f"watcher {role.label} has not all its reserves"
     for index, name, instance in spec.places:
         try:
             slot = state.slot(index)
@@ -61,5 +64,5 @@ def is_settled(slot: Slot, name: str, instance: int, spec: PairSpec) -> bool:
     if slot.phase is Phase.RUNNING:
         return slot.birth_hash == worker.birth_hash and slot.generation > slot.end_generation
     if slot.phase is Phase.STOPPED and slot.desired is Desired.RUN:
-        return slot.generation > slot.end_generation and slot.exit.generation == slot.generation > 0
+        return slot.generation > slot.end_generation and slot.exit.kind is not ExitKind.NONE
     return slot.phase in _SETTLED

@@ -111,6 +111,11 @@ def stat_fields(pid: int) -> list[bytes]:
         return []
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is held by a stop signal or a debugger."""
+    return stat_fields(pid)[:1] in ([b"T"], [b"t"])
+
+
 def identify(pid: int, pidfd: int) -> Identity:
     """All that the kernel tells about the process behind `pidfd`, whose PID is `pid`."""
     return Identity(pid, start_ticks(pid), _inode_of(pidfd), _handle_of(pidfd))

@@ -1,0 +1,49 @@
+"""R08: a watcher stands still, another one gets its role, and it goes on."""
+
+from dataclasses import replace
+
+import pytest
+from scene import JOB, Scene, rest, taken_out, until
+
+from twinwatch.core import fence
+from twinwatch.core.values import Role
+from twinwatch.linux.birth import Fenced, Seat, compare_and_write
+
+THAWED = Seat(Role.A, generation=1, config_generation=1)
+
+
+def give_the_role_away(scene: Scene) -> None:
+    """Generation 2 of `a` is another process. (That takes a fault in R17 too: generation 1 still lives.)"""
+    scene.hold(Role.A, lambda _say: rest(), generation=2)
+
+
+def test_a_fenced_watcher_changes_nothing(scene):
+    give_the_role_away(scene)
+    read = scene.state.read(JOB)
+    with pytest.raises(Fenced):
+        compare_and_write(scene.state, replace(THAWED), JOB, read, replace(read.slot, health=7))
+    assert scene.state.read(JOB) == read
+
+
+def test_a_fenced_watcher_gives_no_birth(scene):
+    give_the_role_away(scene)
+    lost = scene.bear(scene.gated(generation=2), replace(THAWED))
+    assert isinstance(lost, str)
+    assert "fenced" in lost
+    assert scene.slot().generation == 0
+
+
+def test_else_two_processes_act_as_one_watcher(scene):
+    give_the_role_away(scene)
+    whole = fence.objection
+    with (
+        taken_out(Seat, "check", lambda *_: None),
+        taken_out(fence, "objection", lambda claim, header, _own, slot: whole(claim, header, None, slot)),
+    ):
+        born = scene.bear(scene.gated(generation=2), replace(THAWED))
+        assert not isinstance(born, str)
+        until(scene.births, "the worker runs")
+        assert (scene.slot().owner, scene.slot().owner_generation) == (Role.A, 1)
+        assert scene.slot(Role.A.slot).generation == 2
+        overwritten = replace(born.slot, health=7)
+        assert compare_and_write(scene.state, replace(THAWED), JOB, born, overwritten)
