@@ -34,9 +34,10 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, is_stopped, open_process
 from twinwatch.linux.launch import generation_variable
+from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
 from twinwatch.linux.memory import OomCounter
-from twinwatch.linux.statefile import Read
+from twinwatch.linux.statefile import Read, StateMoved
 from twinwatch.nursery import Nursery
 from twinwatch.pair import Pair
 from twinwatch.reserve import LEFT_AT_GATE
@@ -441,6 +442,10 @@ class Guard:
         nursery = self._nursery
         try:
             born = respawn(self._pair.state, self._pair.seat, child, newborn)
+        except (LockWedged, StateMoved):
+            if nursery is not None:
+                nursery.give_back(child)
+            raise
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
                 raise

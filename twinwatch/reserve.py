@@ -28,6 +28,7 @@ from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile, StateMoved
 
 _STILL_PERIODS = 2
+_RETRY_MS = 20
 LEFT_AT_GATE = 120  # exit code of a child that was recorded, and never became its program
 
 
@@ -163,17 +164,28 @@ def _become_watcher(gate: Gate, order: Order) -> Seat:
 
 
 def _take_over(gate: Gate, duty: Duty) -> Seat:
-    """The parent is dead: become the next holder of its role, if nobody else was faster."""
+    """The parent is dead: become the next holder of its role, if nobody else was faster.
+
+    While the state lock is not to be had, or the file is moving, try again: this may be all that is left.
+    """
     gate.close()
-    try:
-        state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
-        seat = _claim_role(state, duty)
-    except (FileNotFoundError, StateMoved, LockWedged, Damage):
-        os._exit(LEFT_AT_GATE)
-    if seat is None:
-        os._exit(LEFT_AT_GATE)
-    state.close()
-    return seat
+    while True:
+        try:
+            state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
+        except FileNotFoundError:
+            os._exit(LEFT_AT_GATE)
+        try:
+            seat = _claim_role(state, duty)
+        except (StateMoved, LockWedged):
+            process.pause(_RETRY_MS)
+            continue
+        except Damage:
+            os._exit(LEFT_AT_GATE)
+        finally:
+            state.close()
+        if seat is None:
+            os._exit(LEFT_AT_GATE)
+        return seat
 
 
 def _claim_role(state: StateFile, duty: Duty) -> Seat | None:

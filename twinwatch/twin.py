@@ -18,8 +18,9 @@ from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
+from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import WAKE_SIGNAL, Loop
-from twinwatch.linux.statefile import Read
+from twinwatch.linux.statefile import Read, StateMoved
 from twinwatch.nursery import Nursery
 from twinwatch.pair import Pair
 
@@ -143,6 +144,9 @@ class Twin:
         newborn = Newborn(Let.ROLE, self.role.slot, self._read, base, counts=old.generation > 0)
         try:
             born = respawn(self._pair.state, self._pair.seat, child, newborn)
+        except (LockWedged, StateMoved):
+            self._nursery.give_back(child)
+            raise
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
                 raise

@@ -8,16 +8,12 @@ the configuration that is in force. A watcher that is fenced leaves before it to
 
 import errno
 import fcntl
-import gc
 import os
-import sys
 import traceback
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import replace
-from typing import NoReturn
 
-from twinwatch import reserve
 from twinwatch.config import snapshot
 from twinwatch.core.record import Damage, Header, Heartbeat
 from twinwatch.core.spec import SECOND_NS, PairSpec
@@ -27,22 +23,18 @@ from twinwatch.linux import process
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
-from twinwatch.linux.gate import reset_signals, set_comm
-from twinwatch.linux.limits import raise_descriptor_limit
+from twinwatch.linux.gate import set_comm
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile, StateMoved, move
 from twinwatch.nursery import RESERVE, Nursery
 from twinwatch.pair import Pair
-from twinwatch.reserve import BehindGate
 from twinwatch.twin import TWIN, Twin
 
 TICK = "tick"
 _OPEN_TRIES = 50
 _OPEN_PAUSE_MS = 20
-EXIT_CRASHED = 70
-EXIT_LOST = 75
 
 
 class Watcher:
@@ -322,36 +314,3 @@ def _hold_alive_lock(paths: Paths) -> int:
     with suppress(BlockingIOError):
         fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return fd
-
-
-def main(paths: Paths, seat: Seat) -> NoReturn:
-    """Be a watcher; in a forked child, be what its gate lets through. Never returns."""
-    reset_signals()
-    raise_descriptor_limit()
-    gc.collect()
-    gc.freeze()
-    while True:
-        born = _live(paths, seat)
-        gc.collect()  # what the parent left is gone before new descriptors get its numbers
-        seat = reserve.live(born.gate, born.duty)
-
-
-def _live(paths: Paths, seat: Seat) -> BehindGate:
-    """One watcher's life. Returns only in a forked child, with every frame of the parent unwound."""
-    watcher = None
-    try:
-        watcher = Watcher(paths, seat)
-        watcher.run()
-        watcher.leave()
-    except BehindGate as behind:
-        return behind.with_traceback(None)
-    except Fenced:
-        sys.stderr.flush()
-        os._exit(EXIT_LOST)
-    except Exception:  # noqa: BLE001 - the outermost frame: the twin is the cure
-        traceback.print_exc()
-        sys.stderr.flush()
-        if watcher is not None:
-            watcher.crashed()
-        os._exit(EXIT_CRASHED)
-    os._exit(0)

@@ -8,9 +8,8 @@ from tidy_source import ROOT, imports, is_within, module_name, python_files
 
 # Who may import what of twinwatch. The first prefix that fits decides; the most special come first.
 WATCHER = (
-    "twinwatch.watcher",
-    "twinwatch.boot",
-    "twinwatch.reserve",
+    *("twinwatch.boot", "twinwatch.frame", "twinwatch.watcher", "twinwatch.twin", "twinwatch.guard"),
+    *("twinwatch.roster", "twinwatch.nursery", "twinwatch.reserve", "twinwatch.pair"),
     "twinwatch.config.snapshot",
     "twinwatch.linux",
     "twinwatch.core",
@@ -21,12 +20,16 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("twinwatch.client", ("twinwatch.client",)),
     ("twinwatch.config.snapshot", ("twinwatch.config.snapshot", "twinwatch.linux", "twinwatch.core")),
     ("twinwatch.config", ("twinwatch.config", "twinwatch.linux", "twinwatch.core")),
-    ("twinwatch.watcher", WATCHER),
-    ("twinwatch.boot", WATCHER),
-    ("twinwatch.reserve", WATCHER),
+    *((module, WATCHER) for module in WATCHER[:9]),
     ("twinwatch.anchor", (*WATCHER, "twinwatch.anchor", "twinwatch.config")),
 )
-FREE = ("twinwatch.cli", "twinwatch.services", "twinwatch.chaos", "twinwatch.__main__")  # may import the rest
+FREE = (
+    "twinwatch.cli",
+    "twinwatch.control",
+    "twinwatch.services",
+    "twinwatch.chaos",
+    "twinwatch.__main__",
+)  # may import the rest
 ONLY_STANDARD_LIBRARY = ("twinwatch.core", "twinwatch.linux", "twinwatch.client", *WATCHER)
 
 # Pure code meets no kernel, no clock and no chance.

@@ -48,7 +48,7 @@ def _acquire(lock: FileLock, paths: Paths, progress: Callable[[str], None], time
         try:
             lock.acquire(timeout=_POLL_S, poll_interval=_POLL_S)
         except Timeout:
-            holders = remains.token_holders(paths.operator_lock)
+            holders = _holders(paths.operator_lock)
             still = [pid for pid in holders if (stat_fields(pid) or [b""])[0] in _STOPPED]
             stopped = stopped + 1 if still else 0
             if stopped >= _STOPPED_POLLS:  # R18
@@ -62,6 +62,19 @@ def _acquire(lock: FileLock, paths: Paths, progress: Callable[[str], None], time
     raise ControlError("another twinwatch command is at work on this pair: try again when it has ended")
 
 
+def _holders(path: str) -> list[int]:
+    """Who holds the lock: by the kernel's list, and only who has the file open (the list may be stale)."""
+    with open("/proc/locks", encoding="ascii") as file:
+        inode = str(os.stat(path).st_ino)
+        listed = {int(fields[4]) for line in file if _is_flock_of(fields := line.split(), inode)}
+    return [pid for pid in remains.token_holders(path) if pid in listed]
+
+
+def _is_flock_of(fields: list[str], inode: str) -> bool:
+    """A line is `N: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END`."""
+    return fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode
+
+
 def _end_stopped(pids: list[int], path: str) -> None:
     for pid in pids:
         try:
@@ -70,7 +83,7 @@ def _end_stopped(pids: list[int], path: str) -> None:
             continue
         try:
             still_stopped = (stat_fields(pid) or [b""])[0] in _STOPPED
-            if still_stopped and pid in remains.token_holders(path):
+            if still_stopped and pid in _holders(path):
                 process.send(pidfd, signal.SIGKILL)
         finally:
             os.close(pidfd)

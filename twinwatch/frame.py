@@ -1,0 +1,55 @@
+"""The outermost frame of a watcher's process, and of everything that is forked from it.
+
+A forked child unwinds to this frame before it does anything else, so that no stack grows from one
+generation to the next. An error that nobody expected ends the process here: the twin is the cure.
+"""
+
+import gc
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+from twinwatch import reserve
+from twinwatch.linux.birth import Fenced, Seat
+from twinwatch.linux.gate import reset_signals
+from twinwatch.linux.limits import raise_descriptor_limit
+from twinwatch.linux.paths import Paths
+from twinwatch.reserve import BehindGate
+from twinwatch.watcher import Watcher
+
+EXIT_CRASHED = 70
+EXIT_FENCED = 75
+
+
+def main(paths: Paths, seat: Seat) -> NoReturn:
+    """Be a watcher; in a forked child, be what its gate lets through. Never returns."""
+    reset_signals()
+    raise_descriptor_limit()
+    gc.collect()
+    gc.freeze()
+    while True:
+        born = _live(paths, seat)
+        gc.collect()  # what the parent left is gone before new descriptors get its numbers
+        seat = reserve.live(born.gate, born.duty)
+
+
+def _live(paths: Paths, seat: Seat) -> BehindGate:
+    """One watcher's life. Returns only in a forked child, with every frame of the parent unwound."""
+    watcher = None
+    try:
+        watcher = Watcher(paths, seat)
+        watcher.run()
+        watcher.leave()
+    except BehindGate as behind:
+        return behind.with_traceback(None)
+    except Fenced:
+        sys.stderr.flush()
+        os._exit(EXIT_FENCED)
+    except Exception:  # noqa: BLE001 - the outermost frame: the twin is the cure
+        traceback.print_exc()
+        sys.stderr.flush()
+        if watcher is not None:
+            watcher.crashed()
+        os._exit(EXIT_CRASHED)
+    os._exit(0)
