@@ -9,7 +9,6 @@ import errno
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
 
 from twinwatch.core import exits, reconcile
@@ -19,34 +18,29 @@ from twinwatch.core.reconcile import (
     Change,
     EndEscaped,
     Examine,
-    Life,
     Rest,
     Signal,
-    View,
     Wait,
 )
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import MILLISECOND_NS, PairSpec
-from twinwatch.core.values import Exit, ExitKind, Phase, Role, Stage
+from twinwatch.core.values import Phase, Role
 from twinwatch.linux import process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let
-from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, is_stopped, open_process
-from twinwatch.linux.launch import generation_variable
+from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
-from twinwatch.linux.memory import OomCounter
 from twinwatch.linux.statefile import Read, StateMoved
 from twinwatch.nursery import Nursery
 from twinwatch.pair import Pair
-from twinwatch.reserve import LEFT_AT_GATE
 from twinwatch.roster import Guarded, Roster
+from twinwatch.sight import STATUS_WAIT_NS, Sight
 
 WORKER = "worker"
 REPORT = "report"
 GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its place
-STATUS_WAIT_NS = 100 * MILLISECOND_NS
 RETRY_NS = 100 * MILLISECOND_NS
 _STEPS_MAX = 32
 _SWEPT = 8  # slots a tick
@@ -60,13 +54,12 @@ class Guard:
         self._loop = loop
         self._nursery = nursery
         self._roster = Roster()
+        self.sight = Sight(pair, self._roster)
         self._todo: dict[int, None] = {}
         self._deferred: set[int] = set()
         self._sequence = 0
-        self.oom = OomCounter()
         self.handling = 0
         self.quarantined: set[int] = set()
-        self.twin_generation: Callable[[], int] = lambda: 0
         self.wake_twin: Callable[[], None] = lambda: None
 
     def close(self) -> None:
@@ -136,6 +129,7 @@ class Guard:
             return
         if not guarded.dead_ns:
             guarded.dead_ns = monotonic_ns()
+            self.report_ready(index)
             self._loop.modify(guarded.pidfd, HANGUP_ONLY)  # level-triggered: else it would spin
         else:
             self._loop.remove(guarded.pidfd)  # collected by its parent: its status is to be had
@@ -238,74 +232,6 @@ class Guard:
             os.close(guarded.pidfd)
             guarded.pidfd = -1
 
-    def _view(self, guarded: Guarded, now_ns: int) -> View:
-        slot = guarded.slot
-        life = guarded.life
-        dead = life is Life.DEAD and not slot.is_over
-        pair = self._pair.state.header().desired
-        return View(
-            slot=slot,
-            spec=guarded.spec,
-            instance=guarded.instance,
-            pair=pair,
-            now_ns=now_ns,
-            life=life,
-            rest=guarded.rest,
-            end=self._end(guarded, now_ns) if dead else None,
-            has_program=self._has_program(guarded),
-            gate_until_ns=self._gate_until_ns(guarded),
-            dependencies_ready=self._roster.are_dependencies_ready(guarded),
-            dependants_live=self._roster.are_dependants_live(guarded, pair),
-            chance=(now_ns >> 4) % 1024 / 1024,
-        )
-
-    def _end(self, guarded: Guarded, now_ns: int) -> Exit | None:
-        """How a dead generation ended, or None while that may still be found out."""
-        slot = guarded.slot
-        if guarded.child is not None:
-            self.report_ready(guarded.index)
-        if guarded.failure is not None:
-            return replace(guarded.failure, at_ns=now_ns)
-        success = guarded.spec.restart.success_codes if guarded.spec else (0,)
-        status = None
-        if guarded.pidfd >= 0:
-            status = process.child_status(guarded.pidfd, reap=False)
-            if status is None:
-                status = process.stranger_status(guarded.pidfd, slot.identity)
-            if status is None and now_ns < guarded.dead_ns + STATUS_WAIT_NS:
-                return None
-        end = exits.decode(status, success, slot.generation, now_ns)
-        gated = slot.phase is Phase.STARTING and not guarded.has_program  # else 120 is the program's own
-        if gated and end.kind is ExitKind.ERROR and end.code == LEFT_AT_GATE:
-            return exits.failed_start(Stage.GATE, 0, slot.generation, now_ns)
-        if end.signal == signal.SIGKILL and not slot.killed and self.oom.look():
-            return replace(end, oom=True)
-        return end
-
-    def _has_program(self, guarded: Guarded) -> bool:
-        slot = guarded.slot
-        if slot.phase is not Phase.STARTING or guarded.has_program or guarded.child is not None:
-            return guarded.has_program
-        if guarded.pidfd >= 0 and not guarded.dead_ns:
-            variable = generation_variable(slot.generation)
-            guarded.has_program = remains.has_program(slot.identity.pid, variable)
-        return guarded.has_program
-
-    def _gate_until_ns(self, guarded: Guarded) -> int:
-        """A recorded child has until its start timeout; one interval if its parent is dead or it is stopped."""
-        slot = guarded.slot
-        if slot.phase is not Phase.STARTING:
-            return slot.until_ns
-        soon_ns = guarded.seen_ns + self._pair.spec.watch.interval_ns
-        if self._is_parent_live(slot) and not is_stopped(slot.identity.pid):
-            return slot.until_ns
-        return min(slot.until_ns, soon_ns)
-
-    def _is_parent_live(self, slot: Slot) -> bool:
-        seat = self._pair.seat
-        living = seat.generation if slot.owner is seat.role else self.twin_generation()
-        return slot.owner_generation == living
-
     # ------------------------------------------------------------ acting
 
     def _step(self, guarded: Guarded) -> None:
@@ -313,7 +239,7 @@ class Guard:
             return
         for _ in range(_STEPS_MAX):
             now_ns = monotonic_ns()
-            action = reconcile.decide(self._view(guarded, now_ns))
+            action = reconcile.decide(self.sight.view(guarded, now_ns))
             if isinstance(action, Wait):
                 self._wait(guarded, action, now_ns)
                 return
@@ -337,7 +263,7 @@ class Guard:
 
     def _defers(self, guarded: Guarded, now_ns: int) -> bool:
         """Give the living owner a short grace, so that one event wakes one claimer."""
-        if guarded.owner is self._pair.seat.role or not self.twin_generation():
+        if guarded.owner is self._pair.seat.role or not self.sight.twin_generation():
             return False
         if not guarded.deferred_ns:
             guarded.deferred_ns = now_ns + GRACE_NS

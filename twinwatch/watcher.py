@@ -53,7 +53,7 @@ class Watcher:
         self._nursery = Nursery(self.pair, self._loop, self._own_pidfd)
         self.guard = Guard(self.pair, self._loop, self._nursery)
         self._twin = Twin(self.pair, self._loop, self._nursery)
-        self.guard.twin_generation = self._twin.living_generation
+        self.guard.sight.twin_generation = self._twin.living_generation
         self.guard.wake_twin = self._twin.wake
         self._beat = Heartbeat(seat.generation)
         self._alive = _hold_alive_lock(paths)
@@ -148,7 +148,7 @@ class Watcher:
         self._look()
         self._twin.judge(now_ns)
         self.guard.sweep()
-        self.guard.oom.look()
+        self.guard.sight.oom.look()
         self.pair.events.follow_path()
 
     def _mend_own_slot(self) -> None:

@@ -128,10 +128,12 @@ def test_counters_survive_the_death_of_both_watchers(pair: LivePair, takeover: s
         else:
             kill_guards(pair)
             pair.up()
-    pair.kill(pair.worker("w").identity)
+    slot = wait_running(pair, "w", generation=6)[0]
+    until(lambda: len(pair.births("w")) == 6, "it says that it was born")
+    pair.kill(slot.identity)
     slot = wait_phase(pair, "w", Phase.FATAL)
     assert slot.generation == 6
-    assert len(pair.births("w")) == 6
+    assert [int(line[1]) for line in pair.births("w")] == list(range(1, 7))
 
 
 def test_delay_goes_on_over_the_death_of_both_watchers(pair: LivePair):

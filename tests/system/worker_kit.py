@@ -79,26 +79,46 @@ def shown(pair: LivePair, label: str) -> dict[str, object]:
     return next(w for w in workers if w["name"] == name and w["instance"] == int(instance or 0))
 
 
+def reserves(pair: LivePair) -> dict[Role, list[Identity]]:
+    """Living reserves, without those that have just become a worker or a watcher."""
+    named = {slot.identity for slot in (*pair.workers().values(), *map(pair.role, WATCHER_ROLES))}
+    return {role: [i for i in pair.reserves(role) if i not in named] for role in WATCHER_ROLES}
+
+
+def wait_guarded(pair: LivePair) -> None:
+    """Wait until both watchers watch, each with its two reserves, whatever the workers do."""
+
+    def is_guarded() -> bool:
+        slots = [pair.role(role) for role in WATCHER_ROLES]
+        watch = all(slot.phase is Phase.RUNNING and is_alive(slot.identity) for slot in slots)
+        return watch and all(len(found) == 2 for found in reserves(pair).values())
+
+    until(is_guarded, "both watchers watch, with their reserves")
+
+
 def kill_watchers(pair: LivePair, *roles: Role) -> None:
-    """Kill watchers (both, if none is named) in one burst, and wait until their successors watch."""
+    """Kill watchers (both, if none is named) in one burst, and wait until their successors are guarded."""
+    wait_guarded(pair)
     killed = {role: pair.role(role) for role in roles or WATCHER_ROLES}
     pair.kill(*(slot.identity for slot in killed.values()))
-
-    def are_back() -> bool:
-        slots = {role: pair.role(role) for role in WATCHER_ROLES}
-        grown = all(slots[role].generation > slot.generation for role, slot in killed.items())
-        return grown and all(slot.phase is Phase.RUNNING and is_alive(slot.identity) for slot in slots.values())
-
-    until(are_back, "both watchers are back")
+    until(
+        lambda: all(pair.role(role).generation > slot.generation for role, slot in killed.items()),
+        "the killed ones have successors",
+    )
+    wait_guarded(pair)
 
 
 def kill_guards(pair: LivePair) -> None:
     """Kill both watchers and all their reserves; nobody is left who could bring anything back."""
-    everyone = pair.everyone()
-    while everyone:
+    wait_guarded(pair)
+
+    def guards() -> list[Identity]:
+        found = [pair.role(role).identity for role in WATCHER_ROLES]
+        return [i for i in (*found, *(i for some in reserves(pair).values() for i in some)) if is_alive(i)]
+
+    while everyone := guards():
         for identity in everyone:
             try_kill(identity)
-        everyone = pair.everyone()
 
 
 def try_kill(identity: Identity, number: int = signal.SIGKILL) -> None:

@@ -9,7 +9,7 @@ from tidy_source import ROOT, imports, is_within, module_name, python_files
 # Who may import what of twinwatch. The first prefix that fits decides; the most special come first.
 WATCHER = (
     *("twinwatch.boot", "twinwatch.frame", "twinwatch.watcher", "twinwatch.twin", "twinwatch.guard"),
-    *("twinwatch.roster", "twinwatch.nursery", "twinwatch.reserve", "twinwatch.pair"),
+    *("twinwatch.roster", "twinwatch.sight", "twinwatch.nursery", "twinwatch.reserve", "twinwatch.pair"),
     "twinwatch.config.snapshot",
     "twinwatch.linux",
     "twinwatch.core",
@@ -20,7 +20,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("twinwatch.client", ("twinwatch.client",)),
     ("twinwatch.config.snapshot", ("twinwatch.config.snapshot", "twinwatch.linux", "twinwatch.core")),
     ("twinwatch.config", ("twinwatch.config", "twinwatch.linux", "twinwatch.core")),
-    *((module, WATCHER) for module in WATCHER[:9]),
+    *((module, WATCHER) for module in WATCHER[:10]),
     ("twinwatch.anchor", (*WATCHER, "twinwatch.anchor", "twinwatch.config")),
 )
 FREE = (

@@ -1,0 +1,99 @@
+"""What a guard can see of a worker slot, put into the words that `core.reconcile` decides on."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+from twinwatch.core import exits
+from twinwatch.core.reconcile import Life, View
+from twinwatch.core.record import Slot
+from twinwatch.core.spec import MILLISECOND_NS
+from twinwatch.core.values import Exit, ExitKind, Phase, Stage
+from twinwatch.linux import process, remains
+from twinwatch.linux.identity import is_stopped
+from twinwatch.linux.launch import generation_variable
+from twinwatch.linux.memory import OomCounter
+from twinwatch.pair import Pair
+from twinwatch.reserve import LEFT_AT_GATE
+from twinwatch.roster import Guarded, Roster
+
+STATUS_WAIT_NS = 100 * MILLISECOND_NS  # for an exit status that only the parent can collect
+
+
+class Sight:
+    """`twin_generation` tells the generation of the living twin, 0 while there is none."""
+
+    def __init__(self, pair: Pair, roster: Roster) -> None:
+        self._pair = pair
+        self._roster = roster
+        self.oom = OomCounter()
+        self.twin_generation: Callable[[], int] = lambda: 0
+
+    def view(self, guarded: Guarded, now_ns: int) -> View:
+        slot = guarded.slot
+        life = guarded.life
+        dead = life is Life.DEAD and not slot.is_over
+        pair = self._pair.state.header().desired
+        return View(
+            slot=slot,
+            spec=guarded.spec,
+            instance=guarded.instance,
+            pair=pair,
+            now_ns=now_ns,
+            life=life,
+            rest=guarded.rest,
+            end=self._end(guarded, now_ns) if dead else None,
+            has_program=self._has_program(guarded),
+            gate_until_ns=self._gate_until_ns(guarded),
+            dependencies_ready=self._roster.are_dependencies_ready(guarded),
+            dependants_live=self._roster.are_dependants_live(guarded, pair),
+            chance=(now_ns >> 4) % 1024 / 1024,
+        )
+
+    def _end(self, guarded: Guarded, now_ns: int) -> Exit | None:
+        """How a dead generation ended, or None while that may still be found out."""
+        slot = guarded.slot
+        if guarded.failure is not None:
+            return replace(guarded.failure, at_ns=now_ns)
+        success = guarded.spec.restart.success_codes if guarded.spec else (0,)
+        status = None
+        if guarded.pidfd >= 0:
+            status = process.child_status(guarded.pidfd, reap=False)
+            if status is None:
+                status = process.stranger_status(guarded.pidfd, slot.identity)
+            if status is None and now_ns < guarded.dead_ns + STATUS_WAIT_NS:
+                return None
+        end = exits.decode(status, success, slot.generation, now_ns)
+        gated = slot.phase is Phase.STARTING and not guarded.has_program  # else 120 is the program's own
+        if gated and end.kind is ExitKind.ERROR and end.code == LEFT_AT_GATE:
+            return exits.failed_start(Stage.GATE, 0, slot.generation, now_ns)
+        if end.signal == signal.SIGKILL and not slot.killed and self.oom.look():
+            return replace(end, oom=True)
+        return end
+
+    def _has_program(self, guarded: Guarded) -> bool:
+        slot = guarded.slot
+        if slot.phase is not Phase.STARTING or guarded.has_program or guarded.child is not None:
+            return guarded.has_program
+        if guarded.pidfd >= 0 and not guarded.dead_ns:
+            variable = generation_variable(slot.generation)
+            guarded.has_program = remains.has_program(slot.identity.pid, variable)
+        return guarded.has_program
+
+    def _gate_until_ns(self, guarded: Guarded) -> int:
+        """By then a recorded child has its program, or it is ended.
+
+        It has its start timeout, but only one interval if its parent is dead, or if it is stopped.
+        """
+        slot = guarded.slot
+        if slot.phase is not Phase.STARTING:
+            return slot.until_ns
+        soon_ns = guarded.seen_ns + self._pair.spec.watch.interval_ns
+        if self._is_parent_live(slot) and not is_stopped(slot.identity.pid):
+            return slot.until_ns
+        return min(slot.until_ns, soon_ns)
+
+    def _is_parent_live(self, slot: Slot) -> bool:
+        seat = self._pair.seat
+        living = seat.generation if slot.owner is seat.role else self.twin_generation()
+        return slot.owner_generation == living
