@@ -46,16 +46,18 @@ LONE_WORKERS = 4
 WATCHERS = {role: f"watcher {role.label}" for role in values.WATCHER_ROLES}
 COMMS = {b"twinwatch-a": "watcher a", b"twinwatch-b": "watcher b", b"twinwatch-rsv": "reserve"}
 
+UNSEEN = (values.ExitKind.NONE, values.ExitKind.UNKNOWN)
+
 Slots = dict[str, Slot]
 Census = dict[tuple[str, str], list[int]]
 
 
 class UsageError(Exception):
-    """Nothing can be tested; the message says why."""
+    """Nothing can be tested."""
 
 
 class InterruptedEarly(BaseException):
-    """Asked to end; the figures so far are shown."""
+    """Asked to end."""
 
 
 # ---------------------------------------------------------------- looking
@@ -189,7 +191,7 @@ class Chaos:
         self.figures = {kind: Figures() for kind in kinds}
         self.broken: list[tuple[str, str]] = []  # (promise, what)
         self.ended_themselves = 0
-        self.gap_max_ms = 0.0
+        self.gaps_ms: list[float] = []  # of `both`: until the second signal was sent
         self.reader = Reader(paths)
         self.spec: PairSpec = snapshot.read(paths.snapshots, self.reader.header().config_generation)
         self._held: dict[str, tuple[int, int]] = {}  # name: (generation, pidfd)
@@ -279,8 +281,7 @@ class Chaos:
         began = time.monotonic()
         for pidfd in pidfds:
             process.send(pidfd, signal.SIGKILL)
-        gap_ms = (time.monotonic() - began) * 1e3
-        self.gap_max_ms = max(self.gap_max_ms, gap_ms if kind == "both" else 0.0)
+        self.gaps_ms += [(time.monotonic() - began) * 1e3] if kind == "both" else []
         for pidfd in pidfds:
             process.wait_dead(pidfd, int(self.args.patience * 1e3))
             os.close(pidfd)
@@ -368,8 +369,7 @@ def seen(slot: Slot) -> str:
 
 def ended_itself(slot: Slot) -> bool:
     """Its last end was seen, and was not our signal."""
-    unseen = (values.ExitKind.NONE, values.ExitKind.UNKNOWN)
-    return slot.exit.kind not in unseen and slot.exit.signal != signal.SIGKILL
+    return slot.exit.kind not in UNSEEN and slot.exit.signal != signal.SIGKILL
 
 
 # ---------------------------------------------------------------- a throw-away pair
@@ -411,11 +411,9 @@ class ThrowAway:
         return [f"double start: {name.removesuffix('.double')}: {self.read(name)}" for name in shouts]
 
     def read(self, name: str) -> str:
-        try:
-            with open(f"{self.directory}/{name}", encoding="utf-8", errors="replace") as file:
-                return file.read().strip()
-        except FileNotFoundError:
-            return ""
+        with contextlib.suppress(FileNotFoundError), open(f"{self.directory}/{name}", "rb") as file:
+            return file.read().decode(errors="replace").strip()
+        return ""
 
     def wrong_births(self, slots: Slots) -> list[str]:
         """No generation began its program twice or out of turn (one killed early left no line)."""
@@ -447,26 +445,17 @@ class ThrowAway:
             return f"down failed: {done.stderr.strip()}"
         return f"alive after down: {left}" if left else ""
 
-    def evidence(self) -> str:
-        """The last that the pair said of itself."""
-        errors = self.read(f"lib/{self.paths.pair}/watchers.log").splitlines()[-20:]
-        return self.call("events", "-p", self.paths.pair, "-n", "20").stdout + "\n".join(errors)
-
 
 # ---------------------------------------------------------------- report
 
 
-def spread(times: list[float]) -> dict[str, float] | None:
+def spread(times: list[float], digits: int = 1) -> dict[str, float] | None:
     """Median, 95th percentile (nearest rank) and maximum."""
     if not times:
         return None
     ordered = sorted(times)
-    p95 = ordered[-(-95 * len(ordered) // 100) - 1]
-    return {
-        "median": round(statistics.median(ordered), 1),
-        "p95": round(p95, 1),
-        "max": round(ordered[-1], 1),
-    }
+    picked = statistics.median(ordered), ordered[-(-95 * len(ordered) // 100) - 1], ordered[-1]
+    return dict(zip(("median", "p95", "max"), (round(value, digits) for value in picked), strict=True))
 
 
 def report(chaos: Chaos, spent_s: float) -> None:
@@ -480,11 +469,12 @@ def report(chaos: Chaos, spent_s: float) -> None:
         "kills": {kind: len(those.whole_ms) for kind, those in chaos.figures.items()},
         "again_ms": {kind: spread(those.again_ms) for kind, those in chaos.figures.items()},
         "whole_ms": {kind: spread(those.whole_ms) for kind, those in chaos.figures.items()},
-        "both_gap_max_ms": round(chaos.gap_max_ms, 3),
+        "both_gap_ms": spread(chaos.gaps_ms, 3),
         "workers_ended_themselves": chaos.ended_themselves,
         "broken": [{"promise": promise, "what": what} for promise, what in chaos.broken],
         "verdict": "broken" if chaos.broken else "kept",
     }
+    chaos.say("")
     if chaos.args.json:
         print(json.dumps(found))
         return
@@ -492,10 +482,11 @@ def report(chaos: Chaos, spent_s: float) -> None:
     print(f"{'':8}{'':>7}   {'runs again after, ms':^24}   {'whole again after, ms':^24}")
     print(f"{'killed':8}{'times':>7}" + f"   {'median':>8}{'p95':>8}{'max':>8}" * 2)
     for kind, those in chaos.figures.items():
-        cells = [spread(times) or {"": "-"} for times in (those.again_ms, those.whole_ms)]
-        row = "".join("   " + "".join(f"{value:>8}" for value in cell.values()) for cell in cells)
+        cells = [(spread(times) or {}).values() for times in (those.again_ms, those.whole_ms)]
+        row = "".join("   " + "".join(f"{value:>8}" for value in cell) for cell in cells)
         print(f"{kind:8}{len(those.whole_ms):7}{row}")
-    print(f"\nboth: the second signal came at most {found['both_gap_max_ms']} ms after the first")
+    if gap := spread(chaos.gaps_ms, 3):
+        print(f"\nboth: from the first signal to the second {gap['median']} ms, at most {gap['max']} ms")
     if chaos.ended_themselves:
         print(f"workers that ended by themselves: {chaos.ended_themselves} (not judged)")
     for promise, what in chaos.broken:
@@ -516,14 +507,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         description="Kill watchers and workers at random, look from outside, say whether a promise broke.",
         epilog="Exit status: 0 all promises kept, 1 one broke, 2 usage, or nothing could be tested. Ctrl-C "
         "ends early, with the figures so far. A seed gives the same kills and pauses, not the same races. "
-        "More than 50 births of one watcher in 10 s are spaced by 0.5 s: a short --pause shows that.",
+        "Workers that are never restarted or have a restart limit are not killed. More than 50 births of "
+        "one watcher in 10 s are spaced by 0.5 s: a short --pause shows that.",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--throw-away", action="store_true", help="a pair made for this (default)")
     which.add_argument("-p", "--pair", metavar="NAME", help="a living pair of yours")
     which.add_argument("-c", "--config", metavar="FILE", help="the living pair of this configuration")
-    workers_help = "kill workers of your own pair too: those with a restart policy and no restart limit"
-    parser.add_argument("--workers", action="store_true", help=workers_help)
+    parser.add_argument("--workers", action="store_true", help="kill your own pair's workers as well")
     for name, default, what in (
         ("duration", 30.0, "how long (30s)"),
         ("pause", 0.4, "longest pause between kills (400ms)"),
@@ -568,9 +559,8 @@ def storm(paths: Paths, args: argparse.Namespace, own: ThrowAway | None) -> Chao
         if wrong := own.down():
             chaos.broken.append(("P8 no resurrection", wrong))
         if chaos.broken:
-            print(own.evidence(), file=sys.stderr)
-    if sys.stderr.isatty():
-        progress("")
+            print(own.call("events", "-p", paths.pair, "-n", "20").stdout, file=sys.stderr)
+            print(own.read(f"lib/{paths.pair}/watchers.log")[-4000:], file=sys.stderr)
     report(chaos, spent_s)
     return chaos
 

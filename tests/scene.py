@@ -33,7 +33,7 @@ from twinwatch.linux.loop import Loop
 from twinwatch.linux.statefile import Read, StateFile
 from twinwatch.pair import Pair
 
-PATIENCE_S = 60.0  # ends a test that has failed anyway; no verdict depends on it
+PATIENCE_S = 30.0  # ends a test that has failed anyway; no verdict depends on it
 JOB = 3  # slot of the only worker
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -104,7 +104,7 @@ class Actor:
 
 
 def is_stopped(pid: int) -> bool:
-    return (stat_fields(pid) or [b""])[0] == b"T"
+    return stat_fields(pid)[:1] == [b"T"]
 
 
 def act(part: Callable[[Callable[[object], None]], None]) -> Actor:

@@ -125,7 +125,7 @@ class Guard:
     def pidfd_ready(self, index: int) -> None:
         """Only the pidfd itself says dead: the event may be of a generation that is gone (R21)."""
         guarded = self._roster[index]
-        if guarded.pidfd < 0 or not is_dead(guarded.pidfd):
+        if guarded.pidfd < 0 or not is_dead(guarded.pidfd):  # R21
             return
         if not guarded.dead_ns:
             guarded.dead_ns = monotonic_ns()

@@ -89,7 +89,7 @@ class Nursery:
 
     def died(self, pidfd: int, reap: Callable[[int], None]) -> None:
         """A reserve's pidfd was readable; its number may be another's by now (R21)."""
-        if not is_dead(pidfd):
+        if not is_dead(pidfd):  # R21
             return
         child = self._ready.pop(pidfd, None) or self._leaving.pop(pidfd, None)
         if child is not None:

@@ -6,6 +6,7 @@ parent lives: leave. Nothing at all, and both watchers stand still: end the pare
 """
 
 import fcntl
+import gc
 import os
 import signal
 import termios
@@ -66,6 +67,7 @@ def live(gate: Gate, duty: Duty) -> Seat:
 def _wait(gate: Gate, duty: Duty) -> bool:
     """True: an order has come. False: the parent is dead."""
     timeout_ns = duty.spec.watch.timeout_ns
+    _rehearse(duty)
     vigil = _Vigil(duty)
     while True:
         before = monotonic_ns()
@@ -77,6 +79,19 @@ def _wait(gate: Gate, duty: Duty) -> bool:
         on_time = monotonic_ns() - before < timeout_ns + timeout_ns // 2
         if vigil.is_all_still(on_time=on_time):  # R13
             process.send(gate.parent_pidfd, signal.SIGKILL)
+
+
+def _rehearse(duty: Duty) -> None:
+    """Do once what a worker's birth will do, up to the last reversible step.
+
+    A forked child pays for each page that it first writes to; it pays now, when nobody waits for it.
+    """
+    gc.disable()
+    _is_wanted(duty, Order(Let.WORKER, 0, 0, duty.spec.generation))
+    if duty.spec.places:
+        _, name, instance = duty.spec.places[0]
+        spec = next(spec for spec in duty.spec.workers if spec.name == name)
+        launch.rehearse(duty.spec, spec, instance)
 
 
 def _is_order(gate: Gate, timeout_ns: int) -> bool:

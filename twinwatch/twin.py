@@ -105,7 +105,7 @@ class Twin:
 
     def died(self) -> None:
         """Its pidfd was readable; it may have a successor by now (R21)."""
-        if self._pidfd < 0 or self._is_dead or not is_dead(self._pidfd):
+        if self._pidfd < 0 or self._is_dead or not is_dead(self._pidfd):  # R21
             return
         status = process.child_status(self._pidfd, reap=True)
         if status is None:

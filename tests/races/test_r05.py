@@ -5,7 +5,7 @@ import os
 
 from scene import Scene, rest, taken_out
 
-from twinwatch.linux.lock import StateLock
+from twinwatch.linux.lock import LOCK_BYTE, StateLock
 
 
 def is_free_after_the_kill(scene: Scene) -> bool:
@@ -21,19 +21,19 @@ def is_free_after_the_kill(scene: Scene) -> bool:
     assert holder.hear() == "forked"
     other = scene.open()
     try:
-        assert not other.lock._try(0)
+        assert not other.lock._try(LOCK_BYTE)
         holder.kill()
-        return other.lock._try(0)
+        return other.lock._try(LOCK_BYTE)
     finally:
         other.close()
 
 
 def flock(lock: StateLock, byte: int) -> bool:
     """The mutant: a lock of the open file, which a fork shares."""
-    if byte:
+    if byte != LOCK_BYTE:
         return True
     try:
-        fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

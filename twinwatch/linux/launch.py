@@ -106,14 +106,23 @@ def _change_user(spec: WorkerSpec) -> None:
     os.setresuid(account.uid, account.uid, account.uid)
 
 
-def _exec(pair: PairSpec, spec: WorkerSpec, instance: int, generation: int) -> None:
-    environment = expand.environ(spec, pair.environment, instance)
-    environment |= {
+def rehearse(pair: PairSpec, spec: WorkerSpec, instance: int) -> None:
+    """Everything of `execute` that changes nothing."""
+    _environment(pair, spec, instance, 0)
+    expand.argv(spec, instance)
+
+
+def _environment(pair: PairSpec, spec: WorkerSpec, instance: int, generation: int) -> dict[str, str]:
+    return expand.environ(spec, pair.environment, instance) | {
         "TWINWATCH_PAIR": pair.name,
         "TWINWATCH_WORKER": spec.name,
         "TWINWATCH_INSTANCE": str(instance),
         "TWINWATCH_GENERATION": str(generation),
     }
+
+
+def _exec(pair: PairSpec, spec: WorkerSpec, instance: int, generation: int) -> None:
+    environment = _environment(pair, spec, instance, generation)
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     os.execvpe(spec.command[0], expand.argv(spec, instance), environment)

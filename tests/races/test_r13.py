@@ -1,0 +1,39 @@
+"""R13: a watcher is stopped, and its twin is dead or stopped too: nobody is dead whom a reserve waits for."""
+
+from scene import Actor, Scene, rest, taken_out, until
+
+from twinwatch import reserve
+from twinwatch.core.values import Role
+
+
+def stop_the_last_watcher(scene: Scene) -> Actor:
+    def fork_one(say):
+        scene.gated(Role.A)
+        say("forked")
+        rest()
+
+    watcher = scene.hold(Role.A, fork_one)
+    assert watcher.hear() == "forked"
+    watcher.stop()
+    return watcher
+
+
+def test_a_reserve_ends_its_stopped_parent_and_takes_over(scene):
+    watcher = stop_the_last_watcher(scene)
+    until(lambda: scene.slot(Role.A.slot).generation == 2, "its reserve has taken over")
+    assert watcher.is_dead
+
+
+def test_else_nobody_acts_for_ever(scene):
+    periods = scene.directory / "periods"
+
+    def count(_vigil, **_how) -> bool:
+        with periods.open("ab") as file:
+            file.write(b"x")
+        return False
+
+    with taken_out(reserve._Vigil, "is_all_still", count):
+        watcher = stop_the_last_watcher(scene)
+    until(lambda: periods.exists() and periods.stat().st_size >= 6, "the reserve has waited for six periods")
+    assert not watcher.is_dead
+    assert scene.slot(Role.A.slot).generation == 1
