@@ -277,7 +277,7 @@ class Chaos:
         try:
             pidfds = [open_process(slot.identity) for slot in killed.values()]
         except (ProcessGone, IdentityUnknown):
-            return before  # it has just ended by itself: the next look says what to think of it
+            return self.wait_whole(Figures(), before, {}, time.monotonic())  # another one was faster
         began = time.monotonic()
         for pidfd in pidfds:
             process.send(pidfd, signal.SIGKILL)
@@ -303,8 +303,8 @@ class Chaos:
                 figures.whole_ms.append(spent_s * 1e3)
                 return slots
             if spent_s > self.patience_s(killed):
-                what = f"not whole again {spent_s:.1f} s after a kill of {' and '.join(killed)}: {lack}"
-                self.broken.append(("P3 recovery", what))
+                what = f"a kill of {' and '.join(killed)}" if killed else "others had a hand in it"
+                self.broken.append(("P3 recovery", f"not whole again {spent_s:.1f} s after {what}: {lack}"))
                 return slots
             pause(LOOK_S)
 

@@ -32,6 +32,7 @@ def main(paths: Paths, seat: Seat) -> NoReturn:
         born = _live(paths, seat)
         gc.collect()  # what the parent left is gone before new descriptors get its numbers
         seat = reserve.live(born.gate, born.duty)
+        gc.enable()
 
 
 def _live(paths: Paths, seat: Seat) -> BehindGate:

@@ -78,7 +78,8 @@ def test_down_in_a_kill_storm(pair: LivePair, *, workers: bool):
     started(pair)
     for _ in range(ROUNDS):
         with storm(pair, workers=workers) as raging:
-            until(lambda raging=raging: raging.kills >= KILLS_BEFORE, "the storm rages")
+            # Fast enough a storm kills both watchers before they have reserves: no pair survives that.
+            until(lambda raging=raging: raging.kills >= KILLS_BEFORE or not pair.guards(), "the storm rages")
             pair.down()
             assert_gone(pair, raging.seen)
         assert pair.processes() == []

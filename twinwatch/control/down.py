@@ -9,8 +9,8 @@ from twinwatch.control import access, settle, wishes
 from twinwatch.control.operator import exclusive
 from twinwatch.control.status import status_of
 from twinwatch.control.target import Target
-from twinwatch.core.record import Damage
-from twinwatch.core.spec import SECOND_NS, PairSpec
+from twinwatch.core.record import Damage, Heartbeat
+from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Identity, Phase, Role
 from twinwatch.guard import REPORT, WORKER, Guard
 from twinwatch.linux import process, remains
@@ -37,6 +37,8 @@ def down(target: Target, *, timeout_s: float | None, progress: Callable[[str], N
         ControlError: something does not end in time; it says what.
     """
     paths = target.paths
+    if not (os.path.exists(paths.runtime) or os.path.exists(paths.state)):
+        return status_of(paths)  # never heard of: nothing is made for it
     with exclusive(paths, progress, _OPERATOR_TIMEOUT_S if timeout_s is None else timeout_s):
         if not os.path.exists(f"{paths.runtime}/state"):
             return status_of(paths)
@@ -53,14 +55,15 @@ def down(target: Target, *, timeout_s: float | None, progress: Callable[[str], N
 
 
 def _end_workers(paths: Paths, state: StateFile, timeout_s: float | None) -> None:
-    """Wait for the watchers to do it; do it here when no watcher lives."""
+    """Wait for the watchers to do it; do it here when no watcher lives, or none moves."""
     deadline_ns = None if timeout_s is None else monotonic_ns() + int(timeout_s * SECOND_NS)
     stand_in: _StandIn | None = None
+    pulse = _Pulse(state)
     try:
         while alive := living_workers(state):
             if deadline_ns is not None and monotonic_ns() > deadline_ns:
                 settle.wait_for(lambda: False, 0, lambda: f"does not end: {', '.join(alive)}")
-            if access.living_watchers(state):
+            if pulse.is_felt():
                 process.pause(access.POLL_MS)
                 continue
             if stand_in is None:
@@ -71,8 +74,24 @@ def _end_workers(paths: Paths, state: StateFile, timeout_s: float | None) -> Non
             stand_in.close()
 
 
+class _Pulse:
+    """Whether a watcher lives and moves. Reserves stopped with it would convict nobody."""
+
+    def __init__(self, state: StateFile) -> None:
+        self._state = state
+        self._beats: list[Heartbeat] = []
+        self._still_ns = 0
+
+    def is_felt(self) -> bool:
+        """Ask every POLL_MS: what is counted is this process's own looks (P9)."""
+        beats = [self._state.heartbeat(role) for role in WATCHER_ROLES]
+        self._still_ns = self._still_ns + access.POLL_MS * MILLISECOND_NS if beats == self._beats else 0
+        self._beats = beats
+        return self._still_ns <= self._state.lock.timeout_ns and bool(access.living_watchers(self._state))
+
+
 class _StandIn:
-    """A guard without a role, for the time in which no watcher lives."""
+    """A guard without a role, for the time in which no watcher lives or moves."""
 
     def __init__(self, paths: Paths, state: StateFile) -> None:
         spec = _spec(paths, state)
