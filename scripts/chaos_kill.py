@@ -35,7 +35,14 @@ from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import PairSpec, Policy, WorkerSpec
 from twinwatch.core.values import Desired, Identity, Phase, Role
 from twinwatch.linux import process
-from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_alive, is_dead, open_process
+from twinwatch.linux.identity import (
+    IdentityUnknown,
+    ProcessGone,
+    is_alive,
+    is_dead,
+    open_process,
+    stat_fields,
+)
 from twinwatch.linux.paths import PathError, Paths
 
 KEPT, BROKE, USAGE = 0, 1, 2
@@ -58,9 +65,6 @@ class UsageError(Exception):
 
 class InterruptedEarly(BaseException):
     """Asked to end."""
-
-
-# ---------------------------------------------------------------- looking
 
 
 class Reader:
@@ -112,6 +116,10 @@ def proc(pid: int, name: str) -> bytes:
         return b""
 
 
+def parent(pid: int) -> int:
+    return int((stat_fields(pid) or [b"", b"0"])[1])
+
+
 def census(paths: Paths) -> Census:
     """Living processes of the pair as `/proc` shows them, whatever the state file says.
 
@@ -158,13 +166,13 @@ def alive_together(found: Census) -> Census:
 
 
 def doubles(found: Census) -> Iterator[str]:
-    """Roles and workers that live twice."""
+    """Roles and workers that live twice. A child is called like its parent until its first acts."""
     generations: dict[str, list[str]] = {}
     for (name, generation), those in found.items():
         if generation:
             generations.setdefault(name, []).append(generation)
-        elif name != "reserve" and len(those) > 1:
-            yield f"{name} lives {len(those)} times: PIDs {those}"
+        elif name != "reserve" and len(own := [pid for pid in those if parent(pid) not in those]) > 1:
+            yield f"{name} lives {len(own)} times: PIDs {own}"
     for name, those_alive in generations.items():
         if len(those_alive) > 1:
             yield f"double start: generations {', '.join(sorted(those_alive))} of {name} live at once"
@@ -215,8 +223,6 @@ class Chaos:
             kills = "  ".join(f"{kind} {len(those.whole_ms)}" for kind, those in self.figures.items())
             self.say(f"{time.monotonic() - began:5.1f} of {self.args.duration:g} s  {kills}")
 
-    # ------------------------------------------------------------ whole
-
     def lack(self, slots: Slots, before: Slots, killed: Slots) -> str:
         """What the pair still lacks; empty when it is whole again."""
         for role, name in WATCHERS.items():
@@ -240,8 +246,6 @@ class Chaos:
                 raise UsageError(f"pair {self.paths.pair} is not whole before the first kill: {lack}")
             pause(LOOK_S)
         return self.reader.slots()
-
-    # ------------------------------------------------------------ a kill
 
     def victims(self, slots: Slots) -> tuple[str, Slots]:
         kind = self.rng.choice(list(self.figures))
@@ -296,7 +300,7 @@ class Chaos:
             slots = self.reader.slots()
             lack = self.lack(slots, before, killed)
             spent_s = time.monotonic() - began
-            if not again_ms and (not lack or all(is_reborn(slots[name], killed[name]) for name in killed)):
+            if not again_ms and are_reborn(slots, killed):
                 again_ms = spent_s * 1e3
             if not lack:
                 figures.again_ms.append(again_ms)
@@ -307,8 +311,6 @@ class Chaos:
                 self.broken.append(("P3 recovery", f"not whole again {spent_s:.1f} s after {what}: {lack}"))
                 return slots
             pause(LOOK_S)
-
-    # ------------------------------------------------------------ promises
 
     def hold(self, slots: Slots) -> None:
         """Keep a pidfd of everything that is named: what has a successor must be dead."""
@@ -357,8 +359,9 @@ def runs(slot: Slot) -> bool:
     return slot.phase is Phase.RUNNING and is_alive(slot.identity)
 
 
-def is_reborn(now: Slot, old: Slot) -> bool:
-    return now.generation > old.generation and runs(now)
+def are_reborn(slots: Slots, killed: Slots) -> bool:
+    now = {name: slots.get(name, Slot()) for name in killed}
+    return all(now[name].generation > old.generation and runs(now[name]) for name, old in killed.items())
 
 
 def seen(slot: Slot) -> str:
@@ -379,7 +382,7 @@ class ThrowAway:
     """A pair of its own in a temporary directory, and nothing of it left behind."""
 
     def __init__(self) -> None:
-        self.directory = tempfile.mkdtemp(prefix="twinwatch-chaos-")
+        self.directory = os.path.realpath(tempfile.mkdtemp(prefix="twinwatch-chaos-"))
         run, lib = f"{self.directory}/run", f"{self.directory}/lib"
         self.paths = Paths(f"chaos-{os.getpid()}", run, lib)
         self.environ = os.environ | {
@@ -498,9 +501,6 @@ def progress(text: str) -> None:
     print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
 
-# ---------------------------------------------------------------- the command
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/chaos-kill",
@@ -591,9 +591,8 @@ def main(argv: list[str] | None = None) -> int:
         return USAGE
     except InterruptedEarly:
         return USAGE
-    if chaos.broken:
-        return BROKE
-    return KEPT if any(those.whole_ms for those in chaos.figures.values()) else USAGE
+    has_killed = any(those.whole_ms for those in chaos.figures.values())
+    return BROKE if chaos.broken else KEPT if has_killed else USAGE
 
 
 if __name__ == "__main__":

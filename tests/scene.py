@@ -29,6 +29,7 @@ from twinwatch.linux.birth import Newborn, Seat, respawn
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.gate import Child, Gate, Let, fork_gated
 from twinwatch.linux.identity import identify, is_alive, is_dead, stat_fields
+from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.statefile import Read, StateFile
 from twinwatch.pair import Pair
@@ -117,7 +118,7 @@ def act(part: Callable[[Callable[[object], None]], None]) -> Actor:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             part(lambda word: os.write(mouth, f"{word}\n".encode()))
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the outermost frame of a fork
             os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(code)
@@ -134,11 +135,8 @@ def rest() -> None:
 
 def children() -> list[int]:
     """Children of this process, orphans that came to it included."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (fields := stat_fields(int(name))) and int(fields[1]) == os.getpid():
-            found.append(int(name))
-    return found
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if stat_fields(pid)[1:2] == [str(os.getpid()).encode()]]
 
 
 def end_children() -> None:
@@ -160,6 +158,18 @@ def adopting_orphans() -> Iterator[None]:
     finally:
         end_children()
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@contextmanager
+def closing_loop() -> Iterator[Loop]:
+    """A watcher never closes its loop; a test does."""
+    loop = Loop()
+    try:
+        yield loop
+    finally:
+        loop._epoll.close()
+        os.close(loop._wake_read)
+        os.close(loop._wake_write)
 
 
 class StubNursery:
@@ -196,7 +206,10 @@ class Scene:
     def make_spec(self, shell: str, generation: int = 1, **changes: object) -> PairSpec:
         """One worker that runs a line of shell."""
         worker = WorkerSpec(
-            "job", ("/bin/sh", "-c", shell), birth_hash=generation, restart=Restart(backoff=Backoff(burst=1000))
+            "job",
+            ("/bin/sh", "-c", shell),
+            birth_hash=generation,
+            restart=Restart(backoff=Backoff(burst=1000)),
         )
         return PairSpec(
             "shop",
@@ -228,6 +241,14 @@ class Scene:
     def open(self) -> StateFile:
         return StateFile(self.paths.runtime, self.spec.watch.timeout_ns)
 
+    def open_and(self, look: Callable[[StateFile], object]) -> object:
+        """Look at the file that is at the path, with a reader that knows nothing yet."""
+        state = self.open()
+        try:
+            return look(state)
+        finally:
+            state.close()
+
     # ------------------------------------------------------------ who plays
 
     def act(self, part: Callable[[Callable[[object], None]], None]) -> Actor:
@@ -235,7 +256,9 @@ class Scene:
         self._actors.append(actor)
         return actor
 
-    def hold(self, role: Role, part: Callable[[Callable[[object], None]], None], generation: int = 1) -> Actor:
+    def hold(
+        self, role: Role, part: Callable[[Callable[[object], None]], None], generation: int = 1
+    ) -> Actor:
         """A process recorded as the holder of `role`; it waits for that before it plays."""
         go, start = os.pipe()
 
@@ -257,9 +280,7 @@ class Scene:
         os.close(start)
         return actor
 
-    def gated(
-        self, role: Role = Role.A, generation: int = 1, spec: PairSpec | None = None, own_pidfd: int = -1
-    ) -> Child:
+    def gated(self, role: Role = Role.A, generation: int = 1, spec: PairSpec | None = None) -> Child:
         """A gated child of the calling process, which is taken for the holder of `role`."""
         own = os.pidfd_open(os.getpid())
         born = fork_gated(own)
@@ -267,7 +288,7 @@ class Scene:
             try:
                 reserve.live(born, reserve.Duty(self.paths, spec or self.spec, role, generation))
                 rest()  # what became a watcher only sits there
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - the outermost frame of a fork
                 os.write(2, traceback.format_exc().encode())
             finally:
                 os._exit(99)
@@ -312,23 +333,20 @@ class Scene:
     @contextmanager
     def guarding(self, seat: Seat | None = None, nursery: object = None) -> Iterator["Pump"]:
         seat = seat or Seat(Role.GUEST, config_generation=1)
-        loop = Loop()
         pair = Pair(self.paths, self.spec, self.state, seat, EventLog(self.paths.events, "shop", "test"))
-        guard = Guard(pair, loop, nursery)  # type: ignore[arg-type]
-        try:
-            guard.adopt(self.spec)
-            yield Pump(guard, loop, pair)
-        finally:
-            guard.close()
-            pair.events.close()
-            loop._epoll.close()
-            os.close(loop._wake_read)
-            os.close(loop._wake_write)
+        with closing_loop() as loop:
+            guard = Guard(pair, loop, nursery)  # type: ignore[arg-type]
+            try:
+                guard.adopt(self.spec)
+                yield Pump(guard, loop, pair)
+            finally:
+                guard.close()
+                pair.events.close()
 
     # ------------------------------------------------------------ the end
 
     def end(self) -> None:
-        with suppress(Damage, statefile.StateMoved, OSError):
+        with suppress(Damage, statefile.StateMoved, LockWedged, OSError):
             self.record_header(desired=Desired.STOP)  # so that nobody revives anybody
         end_children()
         for actor in self._actors:

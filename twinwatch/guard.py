@@ -257,14 +257,18 @@ class Guard:
         until_ns = wait.until_ns
         if guarded.dead_ns and not guarded.slot.is_over:
             until_ns = guarded.dead_ns + STATUS_WAIT_NS
+            until_ns = until_ns if until_ns > now_ns else now_ns + RETRY_NS
         elif guarded.slot.phase is Phase.STARTING and not guarded.unknowable:
             until_ns = min(until_ns or now_ns + RETRY_NS, now_ns + RETRY_NS)
         self._loop.set_deadline(guarded.index, until_ns)
 
     def _defers(self, guarded: Guarded, now_ns: int) -> bool:
         """Give the living owner a short grace, so that one event wakes one claimer."""
-        if guarded.owner is self._pair.seat.role or not self.sight.twin_generation():
+        twin = self.sight.twin_generation()
+        if guarded.owner is self._pair.seat.role or not twin:
             return False
+        if guarded.slot.owner is guarded.owner and guarded.slot.owner_generation != twin:
+            return False  # who gave birth is dead; its successor knows no more than this guard
         if not guarded.deferred_ns:
             guarded.deferred_ns = now_ns + GRACE_NS
         if now_ns >= guarded.deferred_ns:

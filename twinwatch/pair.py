@@ -7,6 +7,7 @@ from twinwatch.core.record import Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.values import Exit, ExitKind, Phase
 from twinwatch.linux.birth import Seat
+from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
@@ -14,17 +15,17 @@ from twinwatch.linux.statefile import StateFile
 
 @dataclass(slots=True)
 class Pair:
-    """Events are queued, and written when nothing is urgent."""
+    """Events are queued with their time, and written when nothing is urgent."""
 
     paths: Paths
     spec: PairSpec
     state: StateFile
     seat: Seat
     events: EventLog
-    _queue: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    _queue: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
 
     def tell(self, event: str, **details: object) -> None:
-        self._queue.append((event, details))
+        self._queue.append((monotonic_ns(), event, details))
 
     def tell_change(self, old: Slot, new: Slot, reason: str) -> None:
         """One event for each change of state: slot, old, new, reason, generation, exit."""
@@ -42,8 +43,8 @@ class Pair:
 
     def flush(self) -> None:
         queue, self._queue = self._queue, []
-        for event, details in queue:
-            self.events.write(event, **details)
+        for at_ns, event, details in queue:
+            self.events.write(event, at_ns, **details)
 
 
 _HAS_PROCESS = frozenset({Phase.STARTING, Phase.RUNNING, Phase.PAUSED, Phase.STOPPING})

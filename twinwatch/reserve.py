@@ -157,6 +157,9 @@ def _become_worker(gate: Gate, duty: Duty, order: Order) -> NoReturn:
 def _is_wanted(duty: Duty, order: Order) -> bool:
     try:
         state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
+    except FileNotFoundError:
+        return False
+    try:
         slot = state.slot(order.slot)
         return (
             duty.spec.generation == order.config_generation
@@ -166,8 +169,10 @@ def _is_wanted(duty: Duty, order: Order) -> bool:
             and slot.phase is Phase.STARTING
             and slot.identity.pid == os.getpid()
         )
-    except (FileNotFoundError, Damage):
+    except Damage:
         return False
+    finally:
+        state.close()
 
 
 def _become_watcher(gate: Gate, order: Order) -> Seat:

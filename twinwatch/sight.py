@@ -21,13 +21,14 @@ STATUS_WAIT_NS = 100 * MILLISECOND_NS  # for an exit status that only the parent
 
 
 class Sight:
-    """`twin_generation` tells the generation of the living twin, 0 while there is none."""
+    """`twin_generation` tells the generation of the living twin, 0 while there is none; `twin_born_ns` its age."""
 
     def __init__(self, pair: Pair, roster: Roster) -> None:
         self._pair = pair
         self._roster = roster
         self.oom = OomCounter()
         self.twin_generation: Callable[[], int] = lambda: 0
+        self.twin_born_ns: Callable[[], int] = lambda: 0
 
     def view(self, guarded: Guarded, now_ns: int) -> View:
         slot = guarded.slot
@@ -63,6 +64,8 @@ class Sight:
                 status = process.stranger_status(guarded.pidfd, slot.identity)
             if status is None and now_ns < guarded.dead_ns + STATUS_WAIT_NS:
                 return None
+        elif self._may_twin_know() and now_ns < guarded.dead_ns + self._pair.spec.watch.timeout_ns:
+            return None
         end = exits.decode(status, success, slot.generation, now_ns)
         gated = slot.phase is Phase.STARTING and not guarded.has_program  # else 120 is the program's own
         if gated and end.kind is ExitKind.ERROR and end.code == LEFT_AT_GATE:
@@ -70,6 +73,11 @@ class Sight:
         if end.signal == signal.SIGKILL and not slot.killed and self.oom.look():
             return replace(end, oom=True)
         return end
+
+    def _may_twin_know(self) -> bool:
+        """A twin that is older than this watcher may hold the pidfd that this one came too late for."""
+        own = self._pair.seat.own(self._pair.state)
+        return own is not None and self.twin_generation() > 0 and self.twin_born_ns() < own.born_ns
 
     def _has_program(self, guarded: Guarded) -> bool:
         slot = guarded.slot

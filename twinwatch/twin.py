@@ -48,6 +48,9 @@ class Twin:
     def is_live(self) -> bool:
         return not self._is_dead
 
+    def born_ns(self) -> int:
+        return self._read.slot.born_ns
+
     def living_generation(self) -> int:
         """The generation of the living twin, 0 while there is none."""
         return 0 if self._is_dead else self._read.slot.generation

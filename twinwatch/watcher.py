@@ -54,6 +54,7 @@ class Watcher:
         self.guard = Guard(self.pair, self._loop, self._nursery)
         self._twin = Twin(self.pair, self._loop, self._nursery)
         self.guard.sight.twin_generation = self._twin.living_generation
+        self.guard.sight.twin_born_ns = self._twin.born_ns
         self.guard.wake_twin = self._twin.wake
         self._beat = Heartbeat(seat.generation)
         self._alive = _hold_alive_lock(paths)
@@ -155,7 +156,7 @@ class Watcher:
         """Nobody knows this role's record better than its holder."""
         seat, state = self.pair.seat, self.pair.state
         try:
-            seat.own(state)
+            state.read(seat.role.slot)
         except Damage as damage:
             if not seat.mend(state):
                 raise

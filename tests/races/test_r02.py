@@ -1,6 +1,6 @@
 """R02: a child is recorded, its parent is killed before it opens the gate, the child takes over."""
 
-from scene import JOB, Scene, rest, taken_out, until
+from scene import Scene, rest, taken_out, until
 
 from twinwatch.core.values import Role
 from twinwatch.linux import process

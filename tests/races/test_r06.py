@@ -27,8 +27,11 @@ def test_a_waiter_ends_the_stopped_holder(scene):
 
 def test_else_the_pair_is_wedged(scene):
     holder = stopped_holder(scene)
-    with taken_out(StateLock, "_end_holder", lambda *_: None):
-        with pytest.raises(LockWedged) as wedged, scene.state.lock:
-            pass
+    with (
+        taken_out(StateLock, "_end_holder", lambda *_: None),
+        pytest.raises(LockWedged) as wedged,
+        scene.state.lock,
+    ):
+        pass
     assert (wedged.value.pid, wedged.value.state) == (holder.pid, "T")
     assert not holder.is_dead

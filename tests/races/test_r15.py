@@ -11,7 +11,6 @@ from twinwatch.linux import process
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.statefile import StateFile
 
-
 SEAT = Seat(Role.A, generation=1, config_generation=1)
 
 

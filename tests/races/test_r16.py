@@ -4,9 +4,8 @@ from pathlib import Path
 
 from scene import JOB, Actor, Scene, taken_out, until
 
-from twinwatch import watcher
+from twinwatch import frame, watcher
 from twinwatch.core import reconcile
-from twinwatch.core.record import Heartbeat
 from twinwatch.core.values import Desired, Phase, Role
 from twinwatch.linux.birth import Seat
 
@@ -34,7 +33,7 @@ def start_pair_with_bad_record(scene: Scene) -> Actor:
     whole = reconcile.decide
     scene.record(Role.A.slot, generation=0)
     with taken_out(reconcile, "decide", crash):
-        return scene.hold(Role.A, lambda _say: watcher.main(scene.paths, Seat(Role.A, 1)))
+        return scene.hold(Role.A, lambda _say: frame.main(scene.paths, Seat(Role.A, 1)))
 
 
 def is_whole(scene: Scene) -> bool:
@@ -58,4 +57,3 @@ def test_else_they_crash_in_turn(scene):
     with taken_out(watcher.Watcher, "_recall_quarantine", lambda _watcher: None):
         start_pair_with_bad_record(scene)
         until(lambda: count(scene) >= CRASHES, "they have crashed again and again")
-    assert isinstance(scene.state.heartbeat(Role.A), Heartbeat)

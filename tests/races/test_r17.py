@@ -1,39 +1,49 @@
 """R17: the twin stands still and was sent KILL, but does not die: it is in a D state, or frozen."""
 
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from scene import Scene, StubNursery, rest, taken_out
+from scene import Actor, Scene, StubNursery, closing_loop, rest, taken_out
 
-from twinwatch import twin as twin_module
 from twinwatch.core.values import Ending, Role
 from twinwatch.linux import process
 from twinwatch.linux.birth import Seat
-from twinwatch.linux.loop import Loop
 from twinwatch.pair import Pair
 from twinwatch.twin import Twin
 
 
-@contextmanager
-def judged_twin(scene: Scene):
-    """`a` judges `b`, whose heartbeat stands still, until it has sent KILL. It is not taken."""
+def judge_until_killed(scene: Scene, between: Callable[[Twin], None]) -> Actor:
+    """`a` judges `b`, whose heartbeat stands still, until it sends KILL, which is not taken; then it works."""
     scene.hold(Role.A, lambda _say: rest())
-    twin_process = scene.hold(Role.B, lambda _say: rest())
-    pair = Pair(scene.paths, scene.spec, scene.state, Seat(Role.A, 1, 1), None)
-    loop = Loop()
-    twin = Twin(pair, loop, StubNursery(scene.gated(Role.A)))
-    try:
+    standing = scene.hold(Role.B, lambda _say: rest())
+    nursery = StubNursery(scene.gated(Role.A))
+    with closing_loop() as loop, taken_out(process, "send", lambda *_: True):  # as a D state takes signals
+        twin = Twin(Pair(scene.paths, scene.spec, scene.state, Seat(Role.A, 1, 1), None), loop, nursery)
         twin.look()
-        with taken_out(process, "send", lambda *_: True):  # what a D state makes of every signal
-            now_ns = 0
-            while scene.slot(Role.B.slot).ending is not Ending.HUNG:
-                now_ns += scene.spec.watch.interval_ns
-                twin.judge(now_ns)
-            twin.work()
-        yield twin, twin_process
-    finally:
+        now_ns = 0
+        while scene.slot(Role.B.slot).ending is not Ending.HUNG:
+            now_ns += scene.spec.watch.interval_ns
+            twin.judge(now_ns)
+        between(twin)
+        twin.work()
         twin._drop()
-        loop._epoll.close()
-        import os
+    return standing
 
-        os.close(loop._wake_read)
-        os.close(loop._wake_write)
+
+def test_its_role_stays_its_own(scene):
+    standing = judge_until_killed(scene, lambda _twin: None)
+    assert not standing.is_dead
+    slot = scene.slot(Role.B.slot)
+    assert (slot.generation, slot.identity, slot.killed) == (1, standing.identity, True)
+
+
+def test_taken_for_dead_there_are_two_of_it(scene):
+    def believe_it_dead(twin: Twin) -> None:
+        """The mutant: KILL sent is death."""
+        twin._is_dead = True
+
+    standing = judge_until_killed(scene, believe_it_dead)
+    assert not standing.is_dead  # and it goes on when it thaws
+    slot = scene.slot(Role.B.slot)
+    assert slot.generation == 2
+    assert slot.identity != standing.identity
+    assert "b" in scene.names_of_living()

@@ -20,7 +20,7 @@ from twinwatch.linux.statefile import StateFile
 
 ROOM = Path(__file__).resolve().parent
 LONE_WORKER = ROOM / "lone_worker.py"
-PATIENCE_S = 60.0  # how long a test waits for what must come; no verdict depends on it
+PATIENCE_S = float(os.environ.get("PATIENCE", 60))  # how long a test waits for what must come; no verdict depends on it
 
 
 def until(is_true: Callable[[], object], what: str = "it", patience_s: float = PATIENCE_S) -> None:

@@ -15,7 +15,7 @@ from twinwatch.linux.identity import is_alive
 from twinwatch.linux.statefile import StateFile
 
 NAMES = ("web", "db", "mail")
-ROUNDS = 5
+ROUNDS = 3
 KILLS_BEFORE = 15
 
 

@@ -2,13 +2,16 @@
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOM, LivePair, until
+from conftest import ROOM, LivePair
 
 from twinwatch.core.values import Role
 from twinwatch.linux.identity import ProcessGone
@@ -40,13 +43,28 @@ def lone_pair(pair: LivePair) -> LivePair:
 
 
 def begun(pair: LivePair, *arguments: str) -> subprocess.Popen[str]:
-    """A run against `pair` that has killed something."""
-    before = pair.generations()
-    command = [sys.executable, str(CHAOS), "-p", pair.name, "--seed", "1", "--json", *arguments]
+    """A run against `pair` that has killed something, and now makes a pause of some seconds.
+
+    Seed 4: it kills a after 0.94 s, and pauses for 2.88 s when the pair is whole again.
+    """
+    before = pair.role(Role.A).generation
+    command = [
+        sys.executable,
+        str(CHAOS),
+        "-p",
+        pair.name,
+        "--seed",
+        "4",
+        "--pause",
+        "4s",
+        "--json",
+        *arguments,
+    ]
     run = subprocess.Popen(
         command, env=pair.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    until(lambda: pair.generations() != before, "the first kill has its effect")
+    pair.wait_whole({"a": before + 1})
+    select.select([], [], [], 0.5)  # for the run to see it too: else it says what it sees in other words
     return run
 
 
@@ -85,34 +103,29 @@ def test_a_worker_with_a_second_copy_is_a_double_start(tmp_path):
 
 
 def test_watchers_and_reserves_killed_from_outside_break_recovery(lone_pair: LivePair):
-    run = begun(lone_pair, "--duration", "60s", "--pause", "100ms", "--patience", "2s")
-    while everyone := lone_pair.everyone():
-        for one in everyone:
-            try:
-                lone_pair.kill(one)
-            except ProcessGone:
-                continue
+    run = begun(lone_pair, "--duration", "60s", "--patience", "2s")
+    while everyone := lone_pair.everyone():  # stopped first: none of them has time to revive another
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for one in everyone:
+                with suppress(ProcessGone):
+                    lone_pair.kill(one, number=number)
     done = ended(run)
     assert done.returncode == 1, done.stderr
-    assert "not whole again" in what_broke(verdict(done))
+    assert "not whole again" in (broken := what_broke(verdict(done))), broken
 
 
 def test_a_watcher_that_nobody_killed_is_noticed(lone_pair: LivePair):
-    run = begun(lone_pair, "--duration", "60s", "--pause", "4s")
-    lone_pair.wait_whole()
-    before = lone_pair.role(Role.A).generation
-    while lone_pair.role(Role.A).generation == before and run.poll() is None:
-        lone_pair.kill(lone_pair.role(Role.A).identity)
-        lone_pair.wait_whole({"a": before + 1})
+    run = begun(lone_pair, "--duration", "60s")
+    lone_pair.kill(lone_pair.role(Role.A).identity)
     done = ended(run)
     assert done.returncode == 1, done.stderr
-    assert "watcher a" in what_broke(verdict(done))
+    assert "nobody killed watcher a" in (broken := what_broke(verdict(done))), broken
 
 
 def test_workers_of_a_users_pair_are_left_alone(lone_pair: LivePair):
     before = lone_pair.workers()
     found = verdict(chaos("-p", "shop", "--duration", "2s", *QUICK, env=lone_pair.environ))
-    assert found["verdict"] == "kept"
+    assert (found["verdict"], what_broke(found)) == ("kept", "")
     assert "worker" not in found["kills"]
     after = lone_pair.workers()
     assert {name: slot.identity for name, slot in after.items()} == {n: s.identity for n, s in before.items()}
@@ -121,7 +134,7 @@ def test_workers_of_a_users_pair_are_left_alone(lone_pair: LivePair):
 def test_workers_of_a_users_pair_are_killed_when_that_is_asked(lone_pair: LivePair):
     config = str(lone_pair.config)
     found = verdict(chaos("-c", config, "--workers", "--duration", "4s", *QUICK, env=lone_pair.environ))
-    assert found["verdict"] == "kept"
+    assert (found["verdict"], what_broke(found)) == ("kept", "")
     assert found["kills"]["worker"] > 0
     births = [generation for name in ("one", "two") for _, generation in lone_pair.births(name)]
     assert len(births) == found["kills"]["worker"] + 2
@@ -141,3 +154,33 @@ def test_a_pair_that_is_down_is_no_verdict(lone_pair: LivePair):
     done = chaos("-p", "shop", env=lone_pair.environ)
     assert (done.returncode, done.stdout) == (2, "")
     assert "not running" in done.stderr
+
+
+def test_a_child_that_is_still_called_like_its_parent_is_no_second_watcher(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import chaos_kill
+
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    first, second = subprocess.Popen(sleep), subprocess.Popen(sleep)
+    try:
+        assert list(chaos_kill.doubles({("watcher a", ""): [os.getpid(), first.pid]})) == []
+        both = list(chaos_kill.doubles({("watcher a", ""): [first.pid, second.pid]}))
+        assert both == [f"watcher a lives 2 times: PIDs {[first.pid, second.pid]}"]
+        workers = {("web", "3"): [first.pid], ("web", "4"): [second.pid], ("db", "1"): [first.pid]}
+        assert list(chaos_kill.doubles(workers)) == ["double start: generations 3, 4 of web live at once"]
+    finally:
+        for child in (first, second):
+            child.kill()
+            child.wait()
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [([], None), ([5], (5, 5, 5)), (range(1, 101), (50.5, 95, 100)), ([3, 1, 2], (2, 3, 3))],
+)
+def test_spread(monkeypatch, times, expected):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import chaos_kill
+
+    found = chaos_kill.spread(list(times))
+    assert found == (expected and dict(zip(("median", "p95", "max"), expected, strict=True)))

@@ -1,12 +1,13 @@
 """A worker that daemonises is never given a second instance, and is ended when it is to end."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from worker_kit import LivePair, entry, kill_guards, kill_watchers, program, shown, until, wait_change, wait_phase
 
-from twinwatch.core.values import ExitKind, Phase
+from twinwatch.core.values import WATCHER_ROLES, ExitKind, Phase
 from twinwatch.linux.identity import is_dead
 
 
@@ -14,7 +15,7 @@ from twinwatch.linux.identity import is_dead
 def daemon(pair: LivePair) -> Iterator[int]:
     """A pidfd of the daemon, whose slot says that it escaped."""
     command = program("daemon_worker.py", pair.lock_of("d"), pair.births_of("d"))
-    pair.configure(entry("d", command) + entry("other", ["sleep", "100000"]))
+    pair.configure(entry("d", command), watch="{interval: 100ms, timeout: 20s}")
     pair.call("up", str(pair.config), check=False)  # 0 or 1: it has begun well
     wait_phase(pair, "d", Phase.FATAL)
     until(lambda: pair.births("d"), "the daemon is there")
@@ -66,6 +67,18 @@ def test_command_ends_the_escaped_one(pair: LivePair, daemon: int, command: str,
     if command == "restart":  # which escapes again, and is no second one
         until(lambda: len(pair.births("d")) == 2, "the next daemon is there")
         assert wait_phase(pair, "d", Phase.FATAL, generation=2).generation == 2
+
+
+def test_stop_is_not_acknowledged_while_it_lives(pair: LivePair, daemon: int):
+    """With both watchers stopped nobody can end it: so nobody may say that it is stopped."""
+    watchers = [pair.role(role).identity for role in WATCHER_ROLES]
+    pair.kill(*watchers, number=signal.SIGSTOP)
+    call = pair.call("stop", "-p", pair.name, "d", "--timeout", "500ms", check=False)
+    assert not is_dead(daemon)
+    pair.kill(*watchers, number=signal.SIGCONT)
+    assert call.returncode == 1, call.stdout
+    pair.call("stop", "-p", pair.name, "d")
+    assert is_dead(daemon)
 
 
 def test_the_next_life_of_the_pair_refuses_a_second_instance(pair: LivePair, daemon: int):

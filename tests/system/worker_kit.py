@@ -13,7 +13,8 @@ from conftest import LivePair, until
 
 from twinwatch.core.record import Slot
 from twinwatch.core.values import WATCHER_ROLES, Identity, Phase, Role
-from twinwatch.linux.identity import ProcessGone, is_alive, open_process
+from twinwatch.linux.identity import ProcessGone, is_alive, is_dead, open_process
+from twinwatch.linux.remains import token_holders
 
 __all__ = ["LivePair", "until"]
 
@@ -72,6 +73,12 @@ def wait_change(pair: LivePair, label: str, new: str, generation: int = 0) -> Ev
     return found[0]
 
 
+def changed_since(pair: LivePair, sequence: int) -> list[str]:
+    """Labels of the slots in the order in which they were changed: the journal, not somebody's clock."""
+    slots = {index: pair.state.slot(index).label for index in range(pair.state.header().slots)}
+    return [slots[index] for index in pair.state.journal_tail(pair.state.sequence() - sequence)]
+
+
 def shown(pair: LivePair, label: str) -> dict[str, object]:
     """One worker as `status --json` shows it."""
     name, _, instance = label.partition(":")
@@ -109,16 +116,21 @@ def kill_watchers(pair: LivePair, *roles: Role) -> None:
 
 
 def kill_guards(pair: LivePair) -> None:
-    """Kill both watchers and all their reserves; nobody is left who could bring anything back."""
+    """Kill both watchers and all their reserves; nobody is left who could bring anything back.
+
+    All are stopped before the first is killed: a reserve that takes over forks others, which no list names yet.
+    """
     wait_guarded(pair)
-
-    def guards() -> list[Identity]:
-        found = [pair.role(role).identity for role in WATCHER_ROLES]
-        return [i for i in (*found, *(i for some in reserves(pair).values() for i in some)) if is_alive(i)]
-
-    while everyone := guards():
-        for identity in everyone:
-            try_kill(identity)
+    stopped: dict[int, int] = {}
+    while new := [pid for pid in token_holders(str(pair.kept / "watchers.log")) if pid not in stopped]:
+        for pid in new:
+            stopped[pid] = os.pidfd_open(pid)
+            signal.pidfd_send_signal(stopped[pid], signal.SIGSTOP)
+    for pidfd in stopped.values():
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    for pidfd in stopped.values():
+        until(lambda fd=pidfd: is_dead(fd), "a guard is dead")
+        os.close(pidfd)
 
 
 def try_kill(identity: Identity, number: int = signal.SIGKILL) -> None:

@@ -11,7 +11,7 @@ from twinwatch.control.status import status_of
 from twinwatch.control.target import Target
 from twinwatch.core.record import Damage, Heartbeat
 from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, PairSpec
-from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Identity, Phase, Role
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Identity, Phase, Role
 from twinwatch.guard import REPORT, WORKER, Guard
 from twinwatch.linux import process, remains
 from twinwatch.linux.birth import Seat
@@ -130,12 +130,13 @@ def _spec(paths: Paths, state: StateFile) -> PairSpec:
 
 
 def living_workers(state: StateFile) -> list[str]:
-    """Labels of worker slots that are not over yet, gated children included."""
+    """Labels of worker slots that are not over yet, gated children and what escaped included."""
     labels = []
     for index in range(FIRST_WORKER_SLOT, state.header().slots):
         with suppress(Damage):
             slot = state.slot(index)
-            if slot.phase in (Phase.STARTING, Phase.RUNNING, Phase.PAUSED, Phase.STOPPING):
+            escaped = slot.phase is Phase.FATAL and slot.exit.kind is ExitKind.ESCAPED
+            if escaped or slot.phase in (Phase.STARTING, Phase.RUNNING, Phase.PAUSED, Phase.STOPPING):
                 labels.append(slot.label)
     return labels
 

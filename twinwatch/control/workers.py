@@ -62,7 +62,7 @@ def pause(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
 
 
 def resume(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
-    wish = _Wish(lambda slot: replace(slot, desired=Desired.RUN), _is_running, "is guarded")
+    wish = _Wish(lambda slot: replace(slot, desired=Desired.RUN), _is_guarded, "is guarded")
     return _carry_out(target, names, wish, **how)
 
 
@@ -102,7 +102,13 @@ def _is_running(before: Slot, now: Slot) -> bool:
 
 
 def _is_stopped(_before: Slot, now: Slot) -> bool:
-    return now.phase in (Phase.STOPPED, Phase.FREE, Phase.FATAL)
+    """One that gave up is not: what escaped of it may live, until a watcher has looked and says `stopped`."""
+    return now.phase in (Phase.STOPPED, Phase.FREE)
+
+
+def _is_guarded(_before: Slot, now: Slot) -> bool:
+    """Whether one that died unguarded is started again is a matter of its policy."""
+    return now.phase is not Phase.PAUSED
 
 
 def _is_paused(_before: Slot, now: Slot) -> bool:

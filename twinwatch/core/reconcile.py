@@ -127,7 +127,7 @@ def ending_of(view: View) -> Ending:
         return Ending.STOP
     if slot.generation <= slot.end_generation:
         return Ending.RESTART
-    if slot.birth_hash != spec.birth_hash:
+    if slot.birth_hash != spec.birth_hash and slot.desired is not Desired.PAUSE:
         return Ending.RELOAD
     return Ending.NONE
 

@@ -13,7 +13,7 @@ from twinwatch.core.record import Slot
 from twinwatch.core.values import Role
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let, Order
-from twinwatch.linux.statefile import Read, StateFile
+from twinwatch.linux.statefile import Read, StateFile, StateMoved
 
 
 class Fenced(Exception):
@@ -88,6 +88,8 @@ def respawn(state: StateFile, seat: Seat, child: Child, newborn: Newborn) -> Rea
         StateMoved, LockWedged; OSError: the file system refused the record, and the gate stays shut.
     """
     claim = seat.claim(newborn.seen.slot.generation)
+    if not state.is_at_path():  # the child would not find its record there, and leave (R12)
+        raise StateMoved
     with state.lock:
         state.check_not_moved()
         if not state.is_current(newborn.index, newborn.seen.version):  # R04

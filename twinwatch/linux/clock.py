@@ -6,7 +6,7 @@ monotonic_ns = time.monotonic_ns
 """CLOCK_MONOTONIC in nanoseconds: it stands still while the machine is suspended."""
 
 
-def wall_text() -> str:
-    """Now in UTC, ISO 8601 with milliseconds, for what people read."""
-    seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+def wall_text(ago_ns: int = 0) -> str:
+    """Now, or a moment ago, in UTC, ISO 8601 with milliseconds, for what people read."""
+    seconds, fraction = divmod(time.time_ns() - ago_ns, 1_000_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1_000_000:03d}Z"

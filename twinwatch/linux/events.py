@@ -25,9 +25,11 @@ class EventLog:
         self.by = by
         self._fd = -1
 
-    def write(self, event: str, **details: object) -> None:
-        """Append one event. Details that are None or empty text are left out."""
-        entry = {"time": wall_text(), "monotonic_ns": monotonic_ns(), "pair": self._pair, "event": event}
+    def write(self, event: str, at_ns: int | None = None, **details: object) -> None:
+        """Append one event, of now if `at_ns` is None. Details that are None or empty text are left out."""
+        now_ns = monotonic_ns()
+        at_ns = now_ns if at_ns is None else at_ns
+        entry = {"time": wall_text(now_ns - at_ns), "monotonic_ns": at_ns, "pair": self._pair, "event": event}
         entry |= {key: value for key, value in details.items() if value is not None and value != ""}
         entry["by"] = self.by
         line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

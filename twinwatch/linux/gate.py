@@ -115,6 +115,7 @@ class Gate:
 
     def fail(self, stage: Stage, number: int) -> None:
         """Report why the program could not be started. Its reader may be dead."""
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         try:
             os.write(self.report, _REPORT.pack(stage, number))
         except BrokenPipeError:
@@ -145,7 +146,13 @@ def fork_gated(parent_pidfd: int) -> Child | Gate:
     gate_read, gate_write, report_read, report_write = pipes
     if pid == 0:
         gate = Gate(gate_read, parent_pidfd, report_write)
-        _first_acts(gate)
+        ready = False
+        try:
+            _first_acts(gate)
+            ready = True
+        finally:
+            if not ready:  # whatever failed: it must not go on as a second one of its parent
+                os._exit(1)
         return gate
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(gate_read)

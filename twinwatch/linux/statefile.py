@@ -92,11 +92,16 @@ class StateFile:
         return self._header[1]
 
     def mended_header(self) -> Header:
-        """The header; where it is damaged and this process knows that very version, written anew."""
+        """The header; where it is damaged and this process knows that very version, written anew.
+
+        Read as a whole: a version that this process knows already would hide the damage from it alone.
+        """
         with suppress(Damage):
+            self._read(record.HEADER_AT)
             return self.header()
         with self.lock:
             try:
+                self._read(record.HEADER_AT)
                 return self.header()
             except Damage as damage:
                 if self._header is None or damage.version != self._header[0]:

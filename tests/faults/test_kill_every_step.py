@@ -1,0 +1,93 @@
+"""SIGKILL or SIGSTOP at the N-th system call of whoever is giving birth, for N = 1, 2, 3 …
+
+`strace` injects the signal at the entry of the call, so the call itself does not happen. After each: the
+pair is whole again, the killed worker was born once more, the others were left alone, nothing ran twice.
+"""
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest_pair import LivePair, until
+
+from twinwatch.core.values import WATCHER_ROLES, Identity, Role
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(shutil.which("strace") is None, reason="interpreter absent: strace"),
+]
+
+WORKERS = ("w0", "w1", "w2")
+
+
+class Injection:
+    """strace on some processes: the signal comes at the entry of their N-th system call."""
+
+    def __init__(self, identities: list[Identity], name: str, nth: int) -> None:
+        self._pids = [identity.pid for identity in identities]
+        attach = [word for pid in self._pids for word in ("-p", str(pid))]
+        inject = f"inject=all:signal={name}:when={nth}"
+        self._strace = subprocess.Popen(
+            ["strace", "-qq", "-o", "/dev/null", "-e", "trace=all", "-e", inject, *attach],
+            stderr=subprocess.DEVNULL,
+        )
+
+    def __enter__(self) -> "Injection":
+        until(lambda: all(map(is_traced_or_gone, self._pids)), "strace is attached")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._strace.send_signal(signal.SIGTERM)
+        self._strace.wait()
+
+
+def is_traced_or_gone(pid: int) -> bool:
+    try:
+        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.fixture
+def trio(pair: LivePair) -> LivePair:
+    pair.configure("".join(pair.lone(name) for name in WORKERS), watch="{interval: 100ms, timeout: 1s}")
+    pair.up()
+    pair.wait_whole()
+    return pair
+
+
+@pytest.mark.parametrize(("name", "last"), [("SIGKILL", 75), ("SIGSTOP", 25)])
+def test_a_watcher_that_revives_a_worker(trio: LivePair, name: str, last: int) -> None:
+    for nth in range(1, last):
+        before = trio.generations()
+        worker = WORKERS[nth % len(WORKERS)]
+        slot = trio.worker(worker)
+        owner = slot.owner if slot.owner in WATCHER_ROLES else Role.A
+        with Injection([trio.role(owner).identity], name, nth):
+            trio.kill(slot.identity)
+            until(lambda: trio.generations()[worker] > before[worker], "it is born again")
+        trio.wait_whole({worker: before[worker] + 1})
+        assert_born_once(trio, before, {worker}, nth)
+
+
+def test_a_reserve_that_takes_over(trio: LivePair) -> None:
+    for nth in range(1, 60):
+        before = trio.generations()
+        role = WATCHER_ROLES[nth % 2]
+        with Injection(trio.reserves(role), "SIGKILL", nth):
+            trio.kill(trio.role(role).identity)
+            until(lambda: trio.generations()[role.label] > before[role.label], "the role is taken")
+        trio.wait_whole({role.label: before[role.label] + 1})
+        assert_born_once(trio, before, set(), nth)
+
+
+def assert_born_once(pair: LivePair, before: dict[str, int], killed: set[str], nth: int) -> None:
+    """Killed workers gained one generation (or more, where a newborn was hit too), others none."""
+    after = pair.generations()
+    for worker in WORKERS:
+        gained = after[worker] - before[worker]
+        assert gained >= 1 if worker in killed else gained == 0, f"step {nth}: {worker} gained {gained}"
+    pair.assert_never_double()

@@ -1,0 +1,181 @@
+"""Flipped bits and garbage in the state file: said, repaired from a living memory, never guessed at."""
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+from conftest import LivePair, until
+
+from twinwatch.core import record
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Role
+from twinwatch.linux.identity import is_alive
+
+NAMES = ("web", "db")
+
+
+@pytest.fixture
+def running(pair: LivePair) -> LivePair:
+    pair.configure("".join(map(pair.lone, NAMES)))
+    pair.up()
+    pair.wait_whole()
+    pair.wait_at_work(*NAMES)
+    return pair
+
+
+def overwrite(pair: LivePair, at: int, data: bytes) -> None:
+    with open(pair.runtime / "state", "r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), data, at)
+
+
+def read(pair: LivePair, at: int, size: int) -> bytes:
+    with open(pair.runtime / "state", "rb", buffering=0) as file:
+        return os.pread(file.fileno(), size, at)
+
+
+def flip(pair: LivePair, at: int) -> None:
+    """Flip one bit of a byte."""
+    overwrite(pair, at, bytes([read(pair, at, 1)[0] ^ 1 << random.randrange(8)]))
+
+
+def current_copy(pair: LivePair, at: int) -> int:
+    """Offset of the current copy of the record at `at`."""
+    version = int.from_bytes(read(pair, at, 4), "little")
+    return at + record.COPY_AT[version & 1]
+
+
+def in_body(pair: LivePair, at: int) -> None:
+    flip(pair, current_copy(pair, at) + 12 + random.randrange(200))
+
+
+def in_both_copies(pair: LivePair, at: int) -> None:
+    for copy_at in record.COPY_AT:
+        flip(pair, at + copy_at + 12 + random.randrange(200))
+
+
+def in_checksum(pair: LivePair, at: int) -> None:
+    flip(pair, current_copy(pair, at) + random.randrange(4))
+
+
+def in_version(pair: LivePair, at: int) -> None:
+    flip(pair, current_copy(pair, at) + 4 + random.randrange(4))
+
+
+def in_selector(pair: LivePair, at: int) -> None:
+    flip(pair, at + random.randrange(8))
+
+
+def whole_record(pair: LivePair, at: int) -> None:
+    overwrite(pair, at, random.randbytes(record.RECORD_SIZE))
+
+
+RECORDS = {
+    "header": record.HEADER_AT,
+    "role a": record.slot_at(Role.A.slot),
+    "role b": record.slot_at(Role.B.slot),
+    "worker": record.slot_at(FIRST_WORKER_SLOT),
+}
+
+
+def is_sound(pair: LivePair) -> bool:
+    """Every record can be believed, by who has only the file."""
+    size = record.file_size(FIRST_WORKER_SLOT + len(NAMES))
+    data = read(pair, 0, size)
+    try:
+        for at in (record.HEADER_AT, *(record.slot_at(index) for index in (0, 1, 3, 4))):
+            record.unpack_record(data[at : at + record.RECORD_SIZE])
+    except record.Damage:
+        return False
+    return True
+
+
+def assert_as_before(pair: LivePair, before: dict[str, int], workers: dict[str, object]) -> None:
+    pair.forget_state()
+    pair.wait_whole()
+    pair.wait_beats()
+    assert pair.generations() == before
+    assert {label: slot.identity for label, slot in pair.workers().items()} == workers
+    assert [len(pair.births(name)) for name in NAMES] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "harm", [in_body, in_checksum, in_version, in_both_copies], ids=lambda harm: harm.__name__
+)
+@pytest.mark.parametrize("at", RECORDS.values(), ids=RECORDS)
+def test_a_flipped_bit_is_repaired(running: LivePair, at: int, harm: Callable[[LivePair, int], None]):
+    before = running.generations()
+    workers = {label: slot.identity for label, slot in running.workers().items()}
+    harm(running, at)
+    until(lambda: is_sound(running), "it is repaired")
+    assert_as_before(running, before, workers)
+    until(lambda: "repaired" in {event["event"] for event in running.events()}, "the repair is told")
+
+
+@pytest.mark.parametrize("at", RECORDS.values(), ids=RECORDS)
+def test_a_flipped_bit_in_a_selector(running: LivePair, at: int):
+    """The newest whole copy is believed; the next change writes a sound selector."""
+    before = running.generations()
+    workers = {label: slot.identity for label, slot in running.workers().items()}
+    in_selector(running, at)
+    running.wait_beats()
+    assert_as_before(running, before, workers)
+
+
+@pytest.mark.parametrize("role", WATCHER_ROLES, ids=["a", "b"])
+def test_garbage_in_the_slot_of_a_role(running: LivePair, role: Role):
+    """No version is left to compare, but a role's living holder knows that nobody has claimed it."""
+    before = running.generations()
+    workers = {label: slot.identity for label, slot in running.workers().items()}
+    whole_record(running, record.slot_at(role.slot))
+    until(lambda: is_sound(running), "it is repaired")
+    assert_as_before(running, before, workers)
+    running.kill(running.role(role).identity)
+    running.wait_whole({role.label: before[role.label] + 1})
+
+
+def test_garbage_in_the_slot_of_a_worker(running: LivePair):
+    """Nobody can prove to know the newest version: that slot is refused and reported, the others go on."""
+    web, db = running.worker("web"), running.worker("db")
+    index = next(i for i in (FIRST_WORKER_SLOT, FIRST_WORKER_SLOT + 1) if running.state.slot(i).name == "web")
+    whole_record(running, record.slot_at(index))
+    until(lambda: "damaged" in {event["event"] for event in running.events()}, "it is reported")
+    running.kill(db.identity, web.identity)
+    until(lambda: running.births("db")[1:], "the other worker is born again")
+    running.wait_beats()
+    assert len(running.births("web")) == 1
+    phases = {worker["name"]: worker["phase"] for worker in running.status()["workers"]}
+    assert phases == {"web": "damaged", "db": "running"}
+
+
+def test_a_worker_dies_with_a_damaged_slot(running: LivePair):
+    before, identity = running.generations(), running.worker("web").identity
+    in_body(running, record.slot_at(FIRST_WORKER_SLOT))
+    running.kill(identity)
+    until(lambda: is_sound(running), "it is repaired")
+    running.forget_state()
+    running.wait_whole({"web": before["web"] + 1})
+    running.wait_at_work("web")
+    assert len(running.births("web")) == 2
+
+
+def test_flips_all_over(running: LivePair):
+    before = running.generations()
+    workers = {label: slot.identity for label, slot in running.workers().items()}
+    for _ in range(20):
+        in_body(running, random.choice(list(RECORDS.values())))
+        until(lambda: is_sound(running), "it is repaired")
+    assert_as_before(running, before, workers)
+
+
+def test_damage_that_nobody_remembers(running: LivePair):
+    """All guards are gone: `up` sets the file aside, says so, and no worker gets a second instance."""
+    workers = [slot.identity for slot in running.workers().values()]
+    running.extinguish()
+    whole_record(running, record.HEADER_AT)
+    running.forget_state()
+    done = running.call("up", str(running.config), check=False)
+    assert done.returncode == 1
+    assert [event for event in running.events() if event["event"] == "state-replaced"]
+    assert list(running.kept.glob("state.damaged.*"))
+    assert all(map(is_alive, workers))
+    assert [len(running.births(name)) for name in NAMES] == [1, 1]
