@@ -27,7 +27,7 @@ from twinwatch.guard import REPORT, WORKER, Guard
 from twinwatch.linux import machine, paths, process, statefile
 from twinwatch.linux.birth import Newborn, Seat, respawn
 from twinwatch.linux.events import EventLog
-from twinwatch.linux.gate import Child, Gate, Let, fork_gated
+from twinwatch.linux.gate import Child, Gate, Let, fork_gated, set_comm
 from twinwatch.linux.identity import identify, is_alive, is_dead, stat_fields
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
@@ -151,12 +151,18 @@ def end_children() -> None:
 
 @contextmanager
 def adopting_orphans() -> Iterator[None]:
-    """Orphans come to this process; all of them are ended at the end."""
+    """Orphans come to this process; all of them are ended at the end.
+
+    Meanwhile it is named as a watcher is: what is forked from it has that name until it executes.
+    """
+    name = Path("/proc/self/comm").read_text().strip()
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    set_comm("twinwatch-a")
     try:
         yield
     finally:
         end_children()
+        set_comm(name)
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 

@@ -322,12 +322,14 @@ class Guard:
 
     def _examine(self, guarded: Guarded) -> bool:
         token = self._token(guarded)
-        if remains.end_group(guarded.slot.identity, guarded.pidfd, token):
+        left = remains.end_group(guarded.slot.identity, guarded.pidfd, token)
+        escaped = remains.is_token_held(token)
+        if left or (escaped and monotonic_ns() < guarded.slot.exit.at_ns + reconcile.LEAVING_NS):
             guarded.rest = Rest.GROUP
             self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
             guarded.pause_ns = min(guarded.pause_ns * 2, GRACE_NS)
             return False
-        guarded.rest = Rest.ESCAPED if remains.is_token_held(token) else Rest.EMPTY
+        guarded.rest = Rest.ESCAPED if escaped else Rest.EMPTY
         return True
 
     def _end_escaped(self, guarded: Guarded) -> bool:

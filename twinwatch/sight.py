@@ -21,7 +21,10 @@ STATUS_WAIT_NS = 100 * MILLISECOND_NS  # for an exit status that only the parent
 
 
 class Sight:
-    """`twin_generation` tells the generation of the living twin, 0 while there is none; `twin_born_ns` its age."""
+    """`twin_generation` tells the generation of the living twin, 0 while there is none.
+
+    `twin_born_ns` tells when it was born.
+    """
 
     def __init__(self, pair: Pair, roster: Roster) -> None:
         self._pair = pair

@@ -125,7 +125,7 @@ class Twin:
         """
         if not self._is_dead or self._read.version < 0:  # R17
             return
-        header = self._pair.state.mended_header()
+        header = self._pair.state.mended_header(self._pair.tell)
         if header.desired is not Desired.RUN or header.config_generation != self._pair.seat.config_generation:
             return
         self.look()

@@ -174,7 +174,7 @@ class Watcher:
 
     def _header(self) -> Header:
         """Repaired from memory where it was damaged."""
-        return self.pair.state.mended_header()
+        return self.pair.state.mended_header(self.pair.tell)
 
     def _beat_now(self, now_ns: int) -> None:
         quarantined = next(iter(self.guard.quarantined), -1)

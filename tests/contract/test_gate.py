@@ -4,6 +4,7 @@ import os
 import resource
 import select
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ def is_behind_gate(pid: int) -> bool:
 
 def settled(child: gate.Child) -> gate.Child:
     """Its first acts are done: the last of them clears the mask."""
-    until(lambda: is_behind_gate(child.pid) and status_mask(child.pid, "SigBlk") == 0, "it is behind its gate")
+    until(
+        lambda: is_behind_gate(child.pid) and status_mask(child.pid, "SigBlk") == 0, "it is behind its gate"
+    )
     return child
 
 
@@ -38,8 +41,11 @@ def descriptors(pid: int) -> list[str]:
         if int(name) <= 2:
             found.append(name)
             continue
-        link = os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0].replace("anon_inode", "pidfd")
-        info = Path(f"/proc/{pid}/fdinfo/{name}").read_text()
+        try:
+            link = os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0].replace("anon_inode", "pidfd")
+            info = Path(f"/proc/{pid}/fdinfo/{name}").read_text()
+        except FileNotFoundError:
+            return ["changing"]
         mode = int(info.partition("flags:")[2].split()[0], 8) & 3
         found.append(f"{link} {'rw'[mode]}" if link == "pipe" else link)
     return found
@@ -50,7 +56,7 @@ FIXED = ["0", "1", "2", "pidfd", "pipe r", "pipe w"]
 
 def test_what_a_gated_child_has_open(scene):
     child = settled(scene.gated())
-    assert sorted(descriptors(child.pid)) == FIXED
+    until(lambda: sorted(descriptors(child.pid)) == FIXED, "its rehearsal is over, and all of it is closed")
 
 
 def test_also_when_its_parent_has_much_open(scene):
@@ -62,7 +68,7 @@ def test_also_when_its_parent_has_much_open(scene):
         os.set_inheritable(fd, True)
     try:
         child = settled(scene.gated())
-        assert len(os.listdir(f"/proc/{child.pid}/fd")) == len(FIXED)
+        until(lambda: sorted(descriptors(child.pid)) == FIXED, "nothing else is open")
     finally:
         epoll.close()
         for fd in (*opened, low, *high):
@@ -71,8 +77,14 @@ def test_also_when_its_parent_has_much_open(scene):
 
 def test_the_parents_pidfd_is_of_the_parent(scene):
     child = settled(scene.gated())
-    infos = [path.read_text() for path in Path(f"/proc/{child.pid}/fdinfo").iterdir()]
-    assert [info for info in infos if f"Pid:\t{os.getpid()}\n" in info]
+
+    def watches_parent() -> bool:
+        infos = Path(f"/proc/{child.pid}/fdinfo")
+        with suppress(FileNotFoundError):  # what it opens and closes meanwhile
+            return any(f"Pid:\t{os.getpid()}\n" in info.read_text() for info in infos.iterdir())
+        return False
+
+    until(watches_parent, "it has a pidfd of its parent")
 
 
 def test_signal_dispositions(scene):
@@ -219,7 +231,7 @@ def test_without_descriptors_nothing_is_left(scene, free):
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
     filler = []
     try:
-        with pytest.raises(OSError, match="Too many"):
+        with suppress(OSError):  # any errno: EMFILE, the table is full
             while True:
                 filler.append(os.dup(own))
         for _ in range(free):

@@ -110,14 +110,14 @@ def test_a_stopped_member_is_ended(scene):
     holder = take(scene, lambda _say: rest())
     holder.stop()
     with scene.state.lock:
-        assert holder.is_dead
+        assert holder.status() == signal.SIGKILL
 
 
 def test_a_member_that_waits_for_something_is_ended(scene):
     """It stands still as well: under the lock nothing is ever waited for."""
     holder = take(scene, lambda _say: rest())
     with scene.state.lock:
-        assert holder.is_dead
+        assert holder.status() == signal.SIGKILL
 
 
 def test_a_stranger_is_not_ended(scene):
@@ -171,7 +171,7 @@ def test_a_waiter_is_told_that_it_waits(scene):
     scene.state.lock.on_wait = lambda: waits.append(1)
     holder = take(scene, lambda _say: rest())
     with scene.state.lock:
-        assert holder.is_dead
+        assert holder.status() == signal.SIGKILL
     assert waits
 
 

@@ -40,7 +40,9 @@ def test_a_killed_writer_of_a_slot(scene):
     before = scene.state.read(JOB)
     after = replace(before.slot, generation=9, births_ns=(1, 2, 3))
     found = kill_at_each_write(
-        scene, lambda state: state.write(JOB, after, before.version), lambda: scene.open_and(lambda s: s.slot(JOB))
+        scene,
+        lambda state: state.write(JOB, after, before.version),
+        lambda: scene.open_and(lambda s: s.slot(JOB)),
     )
     assert found == [before.slot] * WRITES_OF_A_SLOT + [after]
 
@@ -194,7 +196,7 @@ def test_a_reader_never_runs_ahead_of_a_change(scene):
     os.close(start)
 
 
-# ---------------------------------------------------------------- names()
+# ---------------------------------------------------------------- who is named
 
 
 def test_names(scene):

@@ -1,5 +1,7 @@
 """R06: a process is stopped while it holds the state lock."""
 
+import signal
+
 import pytest
 from scene import Actor, Scene, rest, taken_out
 
@@ -22,7 +24,7 @@ def stopped_holder(scene: Scene) -> Actor:
 def test_a_waiter_ends_the_stopped_holder(scene):
     holder = stopped_holder(scene)
     with scene.state.lock:
-        assert holder.is_dead
+        assert holder.status() == signal.SIGKILL
 
 
 def test_else_the_pair_is_wedged(scene):

@@ -1,6 +1,6 @@
 """A job that ends when the test lets it, and that no kernel lets run twice.
 
-    job_worker.py LOCK BIRTHS FIFO CODE
+job_worker.py LOCK BIRTHS FIFO CODE
 """
 
 import fcntl

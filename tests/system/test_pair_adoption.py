@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from conftest import ROOM, LivePair, until
+from live_pair import ROOM, LivePair, until
 
 from twinwatch.core.values import Phase
 from twinwatch.linux.identity import is_alive

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from conftest import LivePair, until
+from live_pair import LivePair, until
 
 from twinwatch.core.record import Damage
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Identity

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from conftest import LivePair, until
+from live_pair import LivePair, until
 
 from twinwatch.core.values import WATCHER_ROLES, Identity, Role
 from twinwatch.linux import process
@@ -65,7 +65,9 @@ def test_a_stopped_watcher_is_replaced(running: LivePair, role: Role):
     assert {label: slot.identity for label, slot in running.workers().items()} == workers
     convictions = [event for event in running.events() if event.get("new") == "stopping"]
     assert [event["slot"] for event in convictions] == [role.label]
-    exits = [event["exit"] for event in running.events() if event.get("slot") == role.label and "exit" in event]
+    exits = [
+        event["exit"] for event in running.events() if event.get("slot") == role.label and "exit" in event
+    ]
     assert [(end["signal"], end["reason"]) for end in exits[-1:]] in ([(9, "hung")], [])
 
 
@@ -75,7 +77,9 @@ def test_it_is_replaced_in_time(running: LivePair):
         took.append(replace_hung(running, Role.B)[1])
         if took[-1] <= PROMISE_NS:
             return
-    pytest.fail(f"replaced after {[round(ns / 1e9, 3) for ns in took]} s, each more than {PROMISE_NS / 1e9} s")
+    pytest.fail(
+        f"replaced after {[round(ns / 1e9, 3) for ns in took]} s, each more than {PROMISE_NS / 1e9} s"
+    )
 
 
 def test_both_stopped(running: LivePair):

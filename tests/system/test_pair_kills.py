@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import LivePair, until
+from live_pair import LivePair, until
 
 from twinwatch.core.values import WATCHER_ROLES, Role
 from twinwatch.linux.identity import is_alive

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from conftest import ROOM, LivePair, until
+from live_pair import ROOM, LivePair, until
 
 from twinwatch.core.values import WATCHER_ROLES
 from twinwatch.linux.identity import is_alive

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import LivePair, until
+from live_pair import LivePair, until
 
 from twinwatch.core.values import WATCHER_ROLES, Role
 from twinwatch.linux.identity import is_alive

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOM, LivePair
+from live_pair import ROOM, LivePair
 
 from twinwatch.core.values import Role
 from twinwatch.linux.identity import ProcessGone

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOM, LivePair
+from live_pair import ROOM, LivePair
 
 from twinwatch.cli import parser
 from twinwatch.config.load import load

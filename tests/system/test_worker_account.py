@@ -33,7 +33,12 @@ def test_user_with_all_its_groups(pair: LivePair):
         slot = wait_running(pair, "w", generation=generation)[0]
         assert ids(slot.identity.pid) == ({user.pw_uid}, {user.pw_gid}, groups)
         environ = Path(f"/proc/{slot.identity.pid}/environ").read_bytes().split(b"\0")
-        for name, value in (("HOME", user.pw_dir), ("USER", user.pw_name), ("LOGNAME", user.pw_name), ("SHELL", user.pw_shell)):
+        for name, value in (
+            ("HOME", user.pw_dir),
+            ("USER", user.pw_name),
+            ("LOGNAME", user.pw_name),
+            ("SHELL", user.pw_shell),
+        ):
             assert f"{name}={value}".encode() in environ
         kill_watchers(pair)
         if generation == 1:
@@ -67,7 +72,15 @@ def test_folder_that_the_user_may_not_enter(pair: LivePair):
     closed = pair.directory / "closed"
     closed.mkdir(0o700)
     user = account()
-    pair.configure(entry("w", SLEEP, user=user.pw_name, directory=str(closed), restart={"backoff": {"max": "1s", "initial": "1s"}}))
+    pair.configure(
+        entry(
+            "w",
+            SLEEP,
+            user=user.pw_name,
+            directory=str(closed),
+            restart={"backoff": {"max": "1s", "initial": "1s"}},
+        )
+    )
     pair.call("up", str(pair.config), "--timeout", "2s", check=False)
     from worker_kit import wait_phase
 

@@ -1,10 +1,22 @@
 """How fast a worker comes back, when that is given up, and that both are known to whoever takes over."""
 
+import itertools
 import re
 import time
 
 import pytest
-from worker_kit import LivePair, changes, entry, kill_guards, kill_watchers, shown, until, wait_change, wait_phase, wait_running
+from worker_kit import (
+    LivePair,
+    changes,
+    entry,
+    kill_guards,
+    kill_watchers,
+    shown,
+    until,
+    wait_change,
+    wait_phase,
+    wait_running,
+)
 
 from twinwatch.core.values import Phase
 
@@ -96,7 +108,13 @@ def test_limit_ends_in_fatal_and_start_gives_a_fresh_chance(pair: LivePair):
     status = pair.call("status", "-p", pair.name, check=False)
     assert status.returncode == FATAL_STATUS
     assert pair.status()["state"] == "fatal"
-    assert shown(pair, "w")["last_exit"] == {"kind": "error", "code": 7, "signal": None, "core": False, "reason": None}
+    assert shown(pair, "w")["last_exit"] == {
+        "kind": "error",
+        "code": 7,
+        "signal": None,
+        "core": False,
+        "reason": None,
+    }
     told = wait_change(pair, "w", "fatal")
     assert told["reason"] == "more than 3 restarts within 3600 s"
 
@@ -146,5 +164,5 @@ def test_delay_goes_on_over_the_death_of_both_watchers(pair: LivePair):
         kill_watchers(pair)
         wait_phase(pair, "w", Phase.BACKOFF, generation=slot.generation + 1)
     started = stamps(pair, "w", 4)
-    gaps = [later - earlier for earlier, later in zip(started, started[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(started)]
     assert all(gap >= 1.5 * SECOND_NS for gap in gaps), gaps

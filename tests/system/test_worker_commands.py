@@ -4,7 +4,17 @@ import signal
 import sys
 
 import pytest
-from worker_kit import SLEEP, LivePair, entry, kill_guards, kill_watchers, shown, until, wait_phase, wait_running
+from worker_kit import (
+    SLEEP,
+    LivePair,
+    entry,
+    kill_guards,
+    kill_watchers,
+    shown,
+    until,
+    wait_phase,
+    wait_running,
+)
 
 from twinwatch.core.values import Phase
 from twinwatch.linux.identity import is_alive
@@ -59,7 +69,9 @@ def test_unknown_name(web: LivePair, command: str, name: str):
 
 
 def test_restart_replaces_a_living_one_whatever_its_policy(pair: LivePair):
-    pair.configure("".join(entry(policy, SLEEP, restart=policy) for policy in ("never", "on-failure", "always")))
+    pair.configure(
+        "".join(entry(policy, SLEEP, restart=policy) for policy in ("never", "on-failure", "always"))
+    )
     pair.up()
     before = pair.workers()
     pair.call("restart", "-p", pair.name, "all")
@@ -175,7 +187,10 @@ def test_signal_arrives_where_it_was_sent(pair: LivePair):
     pair.call("signal", "-p", pair.name, "HUP", "w:1")
     until(lambda: heard(pair, "w-1") == ["ready", "1"], "w:1 hears HUP")
     pair.call("signal", "-p", pair.name, "SIGUSR1", "w")
-    until(lambda: heard(pair, "w-1") == ["ready", "1", "10"] and heard(pair, "w-0") == ["ready", "10"], "both hear")
+    until(
+        lambda: heard(pair, "w-1") == ["ready", "1", "10"] and heard(pair, "w-0") == ["ready", "10"],
+        "both hear",
+    )
     kill_guards(pair)
     pair.call("signal", "-p", pair.name, "12", "x", "--group")  # needs no watcher
     until(lambda: heard(pair, "x") == ["ready", "12"], "x hears")

@@ -5,7 +5,17 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from worker_kit import LivePair, entry, kill_guards, kill_watchers, program, shown, until, wait_change, wait_phase
+from worker_kit import (
+    LivePair,
+    entry,
+    kill_guards,
+    kill_watchers,
+    program,
+    shown,
+    until,
+    wait_change,
+    wait_phase,
+)
 
 from twinwatch.core.values import WATCHER_ROLES, ExitKind, Phase
 from twinwatch.linux.identity import is_dead

@@ -1,5 +1,6 @@
 """The event log: complete, in order, one object a line, bounded."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -28,7 +29,18 @@ def test_every_change_is_told_over_fifty_kills(pair: LivePair):
     until(lambda: changes(pair, "w")[-1]["new"] == "running", "the last one is told")
     told = changes(pair, "w")
     for event in told:
-        assert {"time", "monotonic_ns", "pair", "event", "slot", "old", "new", "reason", "generation", "by"} <= set(event)
+        assert {
+            "time",
+            "monotonic_ns",
+            "pair",
+            "event",
+            "slot",
+            "old",
+            "new",
+            "reason",
+            "generation",
+            "by",
+        } <= set(event)
         assert {event["old"], event["new"]} <= PHASES
         assert event["pair"] == "shop"
     born = [event["generation"] for event in told if event["new"] == "starting"]
@@ -37,7 +49,7 @@ def test_every_change_is_told_over_fifty_kills(pair: LivePair):
     assert ended == list(range(1, KILLS + 1)), "no end is missing, none is told twice"
     assert all(event["exit"]["signal"] == 9 for event in told if "exit" in event)
     chain = [(event["old"], event["new"]) for event in told]
-    assert all(earlier[1] == later[0] for earlier, later in zip(chain, chain[1:], strict=False)), chain
+    assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(chain)), chain
 
 
 def test_generations_of_watchers_are_told_without_gaps(pair: LivePair):
@@ -91,7 +103,9 @@ def numbers(path: Path) -> dict[str, list[int]]:
 def append_at_once(path: Path, max_bytes: int) -> None:
     context = multiprocessing.get_context("fork")
     start = context.Event()
-    writers = [context.Process(target=write_many, args=(str(path), n, max_bytes, start)) for n in range(WRITERS)]
+    writers = [
+        context.Process(target=write_many, args=(str(path), n, max_bytes, start)) for n in range(WRITERS)
+    ]
     for writer in writers:
         writer.start()
     start.set()
@@ -128,7 +142,9 @@ def test_rotation_bounds_what_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     log.close()
     kept = files(path)
     assert len(kept) == 1 + module.KEPT
-    assert all(max_bytes < file.stat().st_size <= max_bytes + 200 for file in kept[:-1]), "full, and one line more"
+    assert all(max_bytes < file.stat().st_size <= max_bytes + 200 for file in kept[:-1]), (
+        "full, and one line more"
+    )
     lines = numbers(path)["writer.0"]
     assert lines == list(range(lines[0], LINES)), "the newest, in order, without a gap"
 

@@ -72,7 +72,9 @@ def test_failed_start_is_told_with_stage_and_errno_until_it_is_mended(pair: Live
         assert last["reason"] == f"{case.stage.name.lower()}: {os.strerror(case.number)}"
         told = [event for event in changes(pair, name) if event["generation"] == 2 and "exit" in event]
         assert [event["exit"] for event in told] == [last], f"{name}: told once"
-        waited = [event for event in changes(pair, name) if event["generation"] == 2 and event["new"] == "backoff"]
+        waited = [
+            event for event in changes(pair, name) if event["generation"] == 2 and event["new"] == "backoff"
+        ]
         assert [event["reason"] for event in waited] == ["again in 0.1 s"], name
     for case in broken.values():
         case.mend()

@@ -4,7 +4,19 @@ import signal
 import sys
 
 import pytest
-from worker_kit import SLEEP, Lever, LivePair, background, changed_since, entry, kill_watchers, try_kill, until, wait_phase, wait_running
+from worker_kit import (
+    SLEEP,
+    Lever,
+    LivePair,
+    background,
+    changed_since,
+    entry,
+    kill_watchers,
+    try_kill,
+    until,
+    wait_phase,
+    wait_running,
+)
 
 from twinwatch.core.values import WATCHER_ROLES, Phase
 
@@ -44,7 +56,9 @@ def chain(pair: LivePair) -> str:
 
 
 def wait_began(pair: LivePair) -> None:
-    until(lambda: all((pair.directory / f"{name}.ended.began").exists() for name in CHAIN), "all listen to TERM")
+    until(
+        lambda: all((pair.directory / f"{name}.ended.began").exists() for name in CHAIN), "all listen to TERM"
+    )
 
 
 def test_born_in_order_and_ended_in_reverse(pair: LivePair):

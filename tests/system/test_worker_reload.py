@@ -35,7 +35,8 @@ def stayed(before: dict[str, Slot], after: dict[str, Slot], *labels: str) -> boo
 
 
 @pytest.mark.parametrize(
-    "keys", [{"environment": {"X": "1"}}, {"umask": "027"}, {"rlimits": {"core": 0}}, {"log": {"file": "other.log"}}]
+    "keys",
+    [{"environment": {"X": "1"}}, {"umask": "027"}, {"rlimits": {"core": 0}}, {"log": {"file": "other.log"}}],
 )
 def test_only_what_changed_is_restarted(pair: LivePair, keys: dict[str, object]):
     pair.configure(three(pair))

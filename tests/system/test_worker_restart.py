@@ -85,7 +85,7 @@ def can_dump_core(directory: str) -> bool:
 
     try:
         probe = ["python3", "-c", "import os; pid = os.fork() or os.abort(); print(os.waitpid(pid, 0)[1])"]
-        done = subprocess.run(probe, cwd=directory, preexec_fn=unlimited, capture_output=True, check=True)  # noqa: PLW1509
+        done = subprocess.run(probe, cwd=directory, preexec_fn=unlimited, capture_output=True, check=True)
     except (subprocess.SubprocessError, ValueError):
         return False
     return bool(int(done.stdout) & 0x80)

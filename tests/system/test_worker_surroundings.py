@@ -17,7 +17,9 @@ def environ_of(pid: int) -> dict[str, str]:
 
 
 def limits_of(pid: int, name: str) -> tuple[str, str]:
-    line = next(line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith(name))
+    line = next(
+        line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith(name)
+    )
     soft, hard = line.removeprefix(name).split()[:2]
     return soft, hard
 
@@ -66,7 +68,11 @@ def test_environment_is_inherited_without_what_was_meant_for_others(pair: LivePa
         found = environ_of(pid)
         assert found["KEPT"] == "1"
         assert (found["OVERRIDDEN"], found["NUMBER"], found["EMPTY"]) == ("new", instance, "")
-        ours = {name: value for name, value in found.items() if name.startswith("TWINWATCH_") and name != "TWINWATCH_TEST_ID"}
+        ours = {
+            name: value
+            for name, value in found.items()
+            if name.startswith("TWINWATCH_") and name != "TWINWATCH_TEST_ID"
+        }
         assert ours == {
             "TWINWATCH_PAIR": "shop",
             "TWINWATCH_WORKER": "w",
@@ -95,7 +101,12 @@ def test_limits_are_its_own(pair: LivePair):
         entry(
             "w",
             SLEEP,
-            rlimits={"nofile": {"soft": 100, "hard": 200}, "core": 0, "as": "1GiB", "fsize": {"soft": "1MiB", "hard": "unlimited"}},
+            rlimits={
+                "nofile": {"soft": 100, "hard": 200},
+                "core": 0,
+                "as": "1GiB",
+                "fsize": {"soft": "1MiB", "hard": "unlimited"},
+            },
         )
         + entry("usual", SLEEP)
     )
@@ -153,7 +164,9 @@ def test_log_is_appended_to_its_own_file(pair: LivePair):
     pair.up()
     logs = {"w": pair.kept / "log" / "sub-0.log", "w:1": pair.kept / "log" / "sub-1.log", "far": far}
     for label, path in logs.items():
-        until(lambda path=path: path.exists() and path.read_text() == "out 1\nerr 1\n", f"{label} has written")
+        until(
+            lambda path=path: path.exists() and path.read_text() == "out 1\nerr 1\n", f"{label} has written"
+        )
         flags = Path(f"/proc/{pid_of(pair, label)}/fdinfo/1").read_text()
         assert int(flags.partition("flags:")[2].split()[0], 8) & os.O_APPEND
         assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0, "not for everybody"

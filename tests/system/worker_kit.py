@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import LivePair, until
+from live_pair import LivePair, until
 
 from twinwatch.core.record import Slot
 from twinwatch.core.values import WATCHER_ROLES, Identity, Phase, Role
@@ -39,7 +39,7 @@ def wait_phase(pair: LivePair, label: str, *phases: Phase, generation: int = 0) 
     found: list[Slot] = []
 
     def is_there() -> bool:
-        slot = pair.workers().get(label)
+        slot = pair.workers().get(label) if (pair.runtime / "state").exists() else None
         if slot is not None and slot.phase in phases and slot.generation >= generation:
             found.append(slot)
         return bool(found)
@@ -121,8 +121,14 @@ def kill_guards(pair: LivePair) -> None:
     All are stopped before the first is killed: a reserve that takes over forks others, which no list names yet.
     """
     wait_guarded(pair)
+    log = str(pair.kept / "watchers.log")
     stopped: dict[int, int] = {}
-    while new := [pid for pid in token_holders(str(pair.kept / "watchers.log")) if pid not in stopped]:
+
+    def strangers() -> list[int]:
+        known = {slot.identity.pid for slot in pair.workers().values()} | set(stopped)
+        return [pid for pid in token_holders(log) if pid not in known]
+
+    while new := strangers():
         for pid in new:
             stopped[pid] = os.pidfd_open(pid)
             signal.pidfd_send_signal(stopped[pid], signal.SIGSTOP)

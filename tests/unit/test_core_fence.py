@@ -12,7 +12,9 @@ from twinwatch.core.record import Header, Slot
 from twinwatch.core.spec import RESTART_LIMIT_MAX
 from twinwatch.core.values import NO_EXIT, Desired, Ending, Exit, ExitKind, Identity, Phase, Role
 
-HEADER = Header("p", bytes(16), bytes(16), 1, Identity(), 0, "/x", 1, 2, config_generation=5, desired=Desired.RUN)
+HEADER = Header(
+    "p", bytes(16), bytes(16), 1, Identity(), 0, "/x", 1, 2, config_generation=5, desired=Desired.RUN
+)
 OWN = Slot("a", phase=Phase.RUNNING, generation=3)
 SLOT = Slot("w", phase=Phase.STOPPED, desired=Desired.RUN, generation=7, exit=Exit(ExitKind.CLEAN, 7))
 CLAIM = Claim(generation=7, config_generation=5, by=Role.A, by_generation=3)
@@ -56,8 +58,14 @@ def test_a_guest_is_not_fenced():
 NUMBER = st.integers(0, 3)
 
 
-@given(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, st.sampled_from(Desired), st.sampled_from(Desired), st.booleans())
-def test_won_means_nothing_moved(slot_gen, config, own_gen, saw, saw_config, was, slot_wish, pair_wish, moved):
+WISH = st.sampled_from(Desired)
+
+
+@given(
+    st.tuples(NUMBER, NUMBER, NUMBER), st.tuples(NUMBER, NUMBER, NUMBER), st.tuples(WISH, WISH), st.booleans()
+)
+def test_won_means_nothing_moved(true, seen, wishes, moved):
+    (slot_gen, config, own_gen), (saw, saw_config, was), (slot_wish, pair_wish) = true, seen, wishes
     lost = fence.objection(
         Claim(saw, saw_config, Role.A, was),
         replace(HEADER, config_generation=config, desired=pair_wish, moved=moved),
@@ -73,7 +81,14 @@ def test_won_means_nothing_moved(slot_gen, config, own_gen, saw, saw_config, was
 
 def test_the_record_of_generation_n_plus_1():
     before = replace(
-        SLOT, ending=Ending.RESTART, killed=True, ready=True, health=3, failures=2, restarts=4, end_generation=6
+        SLOT,
+        ending=Ending.RESTART,
+        killed=True,
+        ready=True,
+        health=3,
+        failures=2,
+        restarts=4,
+        end_generation=6,
     )
     slot = fence.born(before, CLAIM, CHILD, now_ns=100, until_ns=200, birth_hash=12, is_restart=True)
     assert slot == replace(
@@ -111,7 +126,9 @@ def test_births_are_remembered_up_to_a_bound():
 
 
 def test_after_a_boot_wishes_and_generation_are_left():
-    busy = replace(fence.born(SLOT, CLAIM, CHILD, now_ns=5, is_restart=True), desired=Desired.PAUSE, instance=2)
+    busy = replace(
+        fence.born(SLOT, CLAIM, CHILD, now_ns=5, is_restart=True), desired=Desired.PAUSE, instance=2
+    )
     slot = fence.after_boot(busy)
     kept = {"name", "instance", "desired", "generation"}
     assert {f.name: getattr(slot, f.name) for f in fields(slot)} == {

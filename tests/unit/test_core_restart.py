@@ -1,7 +1,7 @@
 """After an end: again, when, or never more."""
 
-from itertools import product
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -117,7 +117,7 @@ def test_a_program_that_cannot_start_gets_no_burst():
     st.integers(0, 2**32 - 1),
     st.floats(0, 1, exclude_max=True),
 )
-def test_jitter_stays_within_its_bounds(initial_ns, max_ns, factor, jitter, burst, failures, chance):
+def test_jitter_stays_within_its_bounds(initial_ns, max_ns, factor, jitter, burst, failures, chance):  # noqa: PLR0917
     backoff = Backoff(initial_ns, max_ns, factor, jitter, burst=burst)
     delay_ns = restart.delay_ns(backoff, failures, chance)
     steady_ns = restart.delay_ns(replace(backoff, jitter=0.0), failures, chance)

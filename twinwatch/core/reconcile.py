@@ -17,6 +17,7 @@ from twinwatch.core.values import NO_EXIT, Desired, Ending, Exit, ExitKind, Phas
 
 LEFTOVER_PAUSE_NS = 5 * MILLISECOND_NS
 UNKILLABLE_PAUSE_NS = 5 * SECOND_NS
+LEAVING_NS = 2 * SECOND_NS  # for what notices by itself that its leader is dead, as PostgreSQL's children do
 _DEFAULT_STOP = Stop()
 
 
@@ -255,6 +256,8 @@ def _none(view: View) -> Action:
     slot, spec = view.slot, view.spec
     if slot.phase is Phase.FREE:
         return _free(view)
+    if slot.phase is Phase.FATAL and slot.exit.kind is ExitKind.ESCAPED:
+        return _fatal(view)
     if spec is None or _is_other(view):
         return Change(_freed(slot), "removed from the configuration")
     match slot.phase:

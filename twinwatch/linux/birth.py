@@ -42,7 +42,9 @@ class Seat:
     def mend(self, state: StateFile) -> bool:
         """Write the holder's damaged slot anew from memory. False: another version was damaged."""
         known = self._slot
-        return known is not None and state.mend(self.role.slot, Read(known, self._version))
+        if known is None:
+            return False
+        return state.mend(self.role.slot, Read(known, self._version), is_holder=True)
 
     def check(self, state: StateFile) -> None:
         """Raises Fenced when the role has a newer holder (R08)."""

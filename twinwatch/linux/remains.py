@@ -17,6 +17,7 @@ from twinwatch.linux.identity import ProcessGone, open_process, stat_fields
 
 _GROUP_FIELD = 2  # field 5 of /proc/PID/stat, counted from field 3
 _DEAD_STATES = frozenset({b"Z", b"X", b"x"})
+_UNEXECUTED = (b"twinwatch-rsv", b"twinwatch-a", b"twinwatch-b", b"twinwatch-ancho")  # 15 bytes at most
 _VANISHED = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
 
 
@@ -124,10 +125,22 @@ def _pids() -> Iterator[int]:
 def has_program(pid: int, generation_variable: bytes) -> bool:
     """Whether the process executed its worker's program: then its environment names its generation.
 
-    A process whose environment may not be read (set-user-ID) is no gated child of ours.
+    Some programs hide that (`env -i`, a title written over it), and a set-user-ID one may not be read: but
+    to execute is also to lose the name that a forked child has from its parent.
     """
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return generation_variable in file.read()
+            if generation_variable in file.read():
+                return True
     except (PermissionError, ProcessLookupError, FileNotFoundError) as error:
         return isinstance(error, PermissionError)
+    fields = stat_fields(pid)
+    return bool(fields) and fields[0] not in _DEAD_STATES and _comm(pid) not in (b"", *_UNEXECUTED)
+
+
+def _comm(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
+            return file.read().rstrip(b"\n")
+    except (ProcessLookupError, FileNotFoundError):
+        return b""

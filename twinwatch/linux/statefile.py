@@ -8,6 +8,7 @@ take the lock, so they never run ahead of a change (R03).
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from twinwatch.core.values import Identity, Role
 from twinwatch.linux.lock import StateLock
 
 _READ_TRIES = 64
+_LOST_VERSIONS = 1000  # more than a lost record can be ahead of what its holder knows
 _JOURNAL_ENTRY = 4
 STATE_NAME = "state"
 
@@ -91,7 +93,7 @@ class StateFile:
             self._header = version, record.unpack_header(body)
         return self._header[1]
 
-    def mended_header(self) -> Header:
+    def mended_header(self, tell: Callable[..., None] | None = None) -> Header:
         """The header; where it is damaged and this process knows that very version, written anew.
 
         Read as a whole: a version that this process knows already would hide the damage from it alone.
@@ -108,6 +110,8 @@ class StateFile:
                     raise
                 version, header = self._header
                 self._commit(record.HEADER_AT, record.pack_header(header), version)
+                if tell is not None:
+                    tell("repaired", slot="header", reason=damage.what)
         return self.header()
 
     def read(self, index: int) -> Read:
@@ -196,8 +200,11 @@ class StateFile:
         version, _ = self._read(record.HEADER_AT)
         self._commit(record.HEADER_AT, record.pack_header(header), version)
 
-    def mend(self, index: int, known: Read) -> bool:
+    def mend(self, index: int, known: Read, *, is_holder: bool = False) -> bool:
         """Write a damaged slot anew, if what is known is the very version that was damaged.
+
+        The living holder of a role knows its slot even where no version is left to compare: nobody
+        claims a role before its holder's death.
 
         Judged under the lock: without it a writer may be seen in the middle of a change. True: the slot
         can be read again.
@@ -206,9 +213,12 @@ class StateFile:
             try:
                 self.read(index)
             except Damage as damage:
-                if damage.version is None or damage.version != known.version:  # R19
+                version = known.version
+                if damage.version is None and is_holder:
+                    version += _LOST_VERSIONS
+                elif damage.version is None or damage.version != version:  # R19
                     return False
-                self._commit(record.slot_at(index), record.pack_slot(known.slot), known.version)
+                self._commit(record.slot_at(index), record.pack_slot(known.slot), version)
         return True
 
     def _commit(self, at: int, body: bytes, version: int) -> int:

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest_pair import LivePair, until
+from live_pair import LivePair, until
 
 from twinwatch.core.values import WATCHER_ROLES, Identity, Role
 
@@ -36,8 +36,12 @@ class Injection:
         )
 
     def __enter__(self) -> "Injection":
-        until(lambda: all(map(is_traced_or_gone, self._pids)), "strace is attached")
+        until(self._is_set, "strace is attached")
         return self
+
+    def _is_set(self) -> bool:
+        """Attached; or at its end already: a tick of the watcher was the N-th call."""
+        return self._strace.poll() is not None or all(map(is_traced_or_gone, self._pids))
 
     def __exit__(self, *_: object) -> None:
         self._strace.send_signal(signal.SIGTERM)
@@ -46,7 +50,8 @@ class Injection:
 
 def is_traced_or_gone(pid: int) -> bool:
     try:
-        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
+        return "TracerPid:\t0\n" not in status or "State:\tZ" in status
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -59,8 +64,9 @@ def trio(pair: LivePair) -> LivePair:
     return pair
 
 
-@pytest.mark.parametrize(("name", "last"), [("SIGKILL", 75), ("SIGSTOP", 25)])
+@pytest.mark.parametrize(("name", "last"), [("SIGKILL", 75), ("SIGSTOP", 20)])
 def test_a_watcher_that_revives_a_worker(trio: LivePair, name: str, last: int) -> None:
+    first = trio.generations()
     for nth in range(1, last):
         before = trio.generations()
         worker = WORKERS[nth % len(WORKERS)]
@@ -68,19 +74,22 @@ def test_a_watcher_that_revives_a_worker(trio: LivePair, name: str, last: int) -
         owner = slot.owner if slot.owner in WATCHER_ROLES else Role.A
         with Injection([trio.role(owner).identity], name, nth):
             trio.kill(slot.identity)
-            until(lambda: trio.generations()[worker] > before[worker], "it is born again")
-        trio.wait_whole({worker: before[worker] + 1})
+            trio.wait_whole({worker: before[worker] + 1})
+        trio.wait_whole()
         assert_born_once(trio, before, {worker}, nth)
+    struck = sum(trio.generations()[role.label] - first[role.label] for role in WATCHER_ROLES)
+    print(f"{struck} of {last - 1} injections struck")  # noqa: T201 - shown by `pytest -s`
+    assert struck > last // 3, "the injection hardly ever came"
 
 
 def test_a_reserve_that_takes_over(trio: LivePair) -> None:
-    for nth in range(1, 60):
+    for nth in range(1, 50):
         before = trio.generations()
         role = WATCHER_ROLES[nth % 2]
         with Injection(trio.reserves(role), "SIGKILL", nth):
             trio.kill(trio.role(role).identity)
-            until(lambda: trio.generations()[role.label] > before[role.label], "the role is taken")
-        trio.wait_whole({role.label: before[role.label] + 1})
+            trio.wait_whole({role.label: before[role.label] + 1})
+        trio.wait_whole()
         assert_born_once(trio, before, set(), nth)
 
 
