@@ -83,6 +83,9 @@ class Watcher:
         if old is None or old.identity.pid != os.getpid():
             raise Fenced
         self._write_own(Phase.RUNNING)
+        if seat.former is not None:
+            self.pair.tell_change(seat.former, old, "its reserve took over")
+            seat.former = None
         self.pair.tell_change(old, replace(old, phase=Phase.RUNNING), f"watching as {seat.role.label}")
 
     def _write_own(self, phase: Phase) -> None:

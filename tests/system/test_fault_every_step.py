@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Self
 
 import pytest
 from live_pair import LivePair, until
@@ -35,7 +36,7 @@ class Injection:
             stderr=subprocess.DEVNULL,
         )
 
-    def __enter__(self) -> "Injection":
+    def __enter__(self) -> Self:
         until(self._is_set, "strace is attached")
         return self
 
@@ -78,7 +79,7 @@ def test_a_watcher_that_revives_a_worker(trio: LivePair, name: str, last: int) -
         trio.wait_whole()
         assert_born_once(trio, before, {worker}, nth)
     struck = sum(trio.generations()[role.label] - first[role.label] for role in WATCHER_ROLES)
-    print(f"{struck} of {last - 1} injections struck")  # noqa: T201 - shown by `pytest -s`
+    print(f"{struck} of {last - 1} injections struck")
     assert struck > last // 3, "the injection hardly ever came"
 
 

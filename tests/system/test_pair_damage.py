@@ -180,3 +180,29 @@ def test_damage_that_nobody_remembers(running: LivePair):
     assert list(running.kept.glob("state.damaged.*"))
     assert all(map(is_alive, workers))
     assert [len(running.births(name)) for name in NAMES] == [1, 1]
+
+
+def kill_all_of_the_pair(pair: LivePair) -> None:
+    """Both watchers and every reserve, until none is left to take over."""
+    while everyone := pair.everyone():
+        pair.kill(*everyone)
+        until(lambda known=everyone: not any(map(is_alive, known)), "they are dead")
+
+
+def test_down_ends_a_worker_whose_record_nobody_can_repair(running: LivePair):
+    """Its slot names nobody any more; the token that it holds does (P8). Generations only grow."""
+    web = running.worker("web").identity
+    for _ in range(3):
+        running.kill(running.worker("db").identity)
+        running.wait_whole({"db": running.generations()["db"] + 1})
+    before = running.generations()
+    kill_all_of_the_pair(running)
+    in_both_copies(running, record.slot_at(FIRST_WORKER_SLOT))
+    in_both_copies(running, record.slot_at(FIRST_WORKER_SLOT + 1))
+    running.call("up", str(running.config), check=False)
+    assert is_alive(web)
+    running.down()
+    assert not is_alive(web)
+    running.up()
+    running.wait_whole()
+    assert running.generations()["a"] > before["a"]

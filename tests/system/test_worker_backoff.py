@@ -121,7 +121,7 @@ def test_limit_ends_in_fatal_and_start_gives_a_fresh_chance(pair: LivePair):
     said = pair.call("start", "-p", pair.name, "w", check=False)
     slot = wait_phase(pair, "w", Phase.FATAL, generation=8)
     assert slot.generation == 8, "one start, and three restarts again"
-    assert "gave up" in said.stdout
+    assert said.stdout in {"w: runs\n", "w: gave up: see `twinwatch events`\n"}, "either may be seen first"
 
     fixed.touch()
     pair.call("start", "-p", pair.name, "w")

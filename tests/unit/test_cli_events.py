@@ -166,3 +166,12 @@ def test_a_pair_without_events(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TWINWATCH_STATE_DIR", str(tmp_path))
     (tmp_path / "shop").mkdir()
     assert run(capsys) == (0, "", "")
+
+
+def test_lines_that_two_watchers_wrote_at_once_are_shown_in_order():
+    from twinwatch.cli.event_line import in_order
+
+    moments = [5, 7, 6, 3_000_000_000, 4, 2_999_999_999]
+    lines = [({"time": "t", "event": "e", "monotonic_ns": at}, b"%d" % at) for at in moments]
+    shown = [event["monotonic_ns"] for event, _ in in_order(lines)]
+    assert shown == [5, 6, 7, 3_000_000_000, 4, 2_999_999_999]

@@ -119,8 +119,8 @@ def test_defaults_in_short_form_are_merged_under_the_long_one(place):
 
 
 def test_aliases_are_welcome(place):
-    spec = place.load("pair: p\nworkers:\n  a: &a {command: [sh]}\n  b: *a\n")
-    assert [worker.name for worker in spec.workers] == ["a", "b"]
+    spec = place.load("pair: p\nworkers:\n  x: &x {command: [sh]}\n  y: *x\n")
+    assert [worker.name for worker in spec.workers] == ["x", "y"]
 
 
 @pytest.mark.parametrize("signal", ["TERM", "SIGTERM", "15"])

@@ -389,6 +389,16 @@ workers:
 
 pair: p
 workers:
+  all: {command: sh}
+-> 3:3: workers.all: all cannot name a worker: to the commands it means every worker
+
+pair: p
+workers:
+  a: {command: sh}
+-> 3:3: workers.a: a cannot name a worker: to the commands it means the watcher
+
+pair: p
+workers:
   w: {command: sh}
   w: {command: sh}
 -> 4:3: workers.w: given twice, first on line 3
@@ -426,22 +436,22 @@ pair: "\UFFFFFFFF"
 
 pair: p
 workers:
-  a: {command: sh, depends_on: [b]}
-  b: {command: sh, depends_on: [c]}
-  c: {command: sh, depends_on: [a]}
--> 3:33: workers.a.depends_on[0]: depends on itself: a -> b -> c -> a
+  x: {command: sh, depends_on: [y]}
+  y: {command: sh, depends_on: [c]}
+  c: {command: sh, depends_on: [x]}
+-> 3:33: workers.x.depends_on[0]: depends on itself: x -> y -> c -> x
 
 pair: p
 workers:
-  a: {command: sh, log: {file: x.log}}
-  b: {command: sh, log: {file: ./x.log}}
--> 4:20: workers.b.log: the log 'x.log' is that of worker 'a' already
+  x: {command: sh, log: {file: x.log}}
+  y: {command: sh, log: {file: ./x.log}}
+-> 4:20: workers.y.log: the log 'x.log' is that of worker 'x' already
 
 pair: p
 workers:
-  a: {command: sh, log: {file: b.log}}
-  b: {command: sh}
--> 4:3: workers.b: the log 'b.log' is that of worker 'a' already
+  x: {command: sh, log: {file: y.log}}
+  y: {command: sh}
+-> 4:3: workers.y: the log 'y.log' is that of worker 'x' already
 
 pair: p
 defaults: {command: sh}
@@ -453,7 +463,7 @@ defaults: {umsk: 022}
 
 pair: p
 defaults: {stop: {timeout: 5}}
-workers: {a: {command: sh}, b: {command: sh}}
+workers: {x: {command: sh}, y: {command: sh}}
 -> 2:28: defaults.stop.timeout: a duration needs a unit: say 5s
 """
 
@@ -506,19 +516,19 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(place):
 pair: P
 watch: {interval: 1}
 workers:
-  a: {command: [sh, 1], umask: 9, depends_on: [b]}
-  b: {command: nope, depends_on: [a, z]}
+  x: {command: [sh, 1], umask: 9, depends_on: [y]}
+  y: {command: nope, depends_on: [x, z]}
 extra: 1
 """)
     places = [re.match(r"\d+:\d+: [^:]*", line)[0] for line in found]
     assert places == [
         "2:7: pair",
         "3:19: watch.interval",
-        "5:21: workers.a.command[1]",
-        "5:32: workers.a.umask",
-        "5:48: workers.a.depends_on[0]",
-        "6:16: workers.b.command",
-        "6:38: workers.b.depends_on[1]",
+        "5:21: workers.x.command[1]",
+        "5:32: workers.x.umask",
+        "5:48: workers.x.depends_on[0]",
+        "6:16: workers.y.command",
+        "6:38: workers.y.depends_on[1]",
         "7:1: extra",
     ]
 

@@ -9,6 +9,8 @@ from twinwatch.cli.human import NOTHING, clean, ending
 Event = dict[str, Any]
 
 _TOLD_FIRST = frozenset({"time", "event", "slot", "old", "new", "reason", "exit"})
+_OVERLAP_NS = 1_000_000_000
+_OVERLAP_LINES = 64
 _UNTOLD = frozenset({"monotonic_ns", "pair"})
 
 
@@ -21,6 +23,25 @@ def parse(data: bytes) -> Event | None:
     if not isinstance(event, dict) or not isinstance(event.get("time"), str) or "event" not in event:
         return None
     return event
+
+
+def in_order(events: list[tuple[Event, bytes]]) -> list[tuple[Event, bytes]]:
+    """By time, where two watchers wrote at the same moment; an older boot's clock orders nothing.
+
+    A line moves before the few just ahead of it that happened later, by at most `_OVERLAP_NS`.
+    """
+    ordered: list[tuple[Event, bytes]] = []
+    for event in events:
+        at = len(ordered)
+        while at and len(ordered) - at < _OVERLAP_LINES and _is_late(ordered[at - 1][0], event[0]):
+            at -= 1
+        ordered.insert(at, event)
+    return ordered
+
+
+def _is_late(before: Event, after: Event) -> bool:
+    first, second = before.get("monotonic_ns"), after.get("monotonic_ns")
+    return isinstance(first, int) and isinstance(second, int) and 0 < first - second < _OVERLAP_NS
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,14 +61,17 @@ class Reader:
         self.unreadable = 0
 
     def lines(self, found: Iterable[bytes]) -> Iterator[bytes]:
-        from twinwatch.cli.event_line import describe, parse
+        from twinwatch.cli.event_line import describe, in_order, parse
 
+        events = []
         for data in found:
             event = parse(data)
             if event is None:
                 self.unreadable += 1
             elif self._choice.takes(event):
-                yield data if self._is_json else describe(event).encode(errors="backslashreplace")
+                events.append((event, data))
+        for event, data in in_order(events):
+            yield data if self._is_json else describe(event).encode(errors="backslashreplace")
 
     def complain(self) -> None:
         from twinwatch.cli.output import remark

@@ -36,6 +36,7 @@ OWN_KEYS = ("command", "instances", "depends_on")  # these have no default that 
 INSTANCES_MAX = 1000
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
+_RESERVED = {"a": "the watcher", "b": "the watcher", "anchor": "the anchor", "all": "every worker"}
 _UMASK = re.compile(r"0[0-7]{0,3}", re.ASCII)
 
 
@@ -114,6 +115,9 @@ def birth_hash(worker: WorkerSpec) -> int:
 def _check_name(name: str, node: Node) -> None:
     if not _NAME.fullmatch(name):
         message = f"{quoted(name)} cannot name a worker: 1 to 40 of a-z 0-9 . _ -, a letter or digit first"
+        raise RefusedError(node, message, node.label)
+    if name in _RESERVED:
+        message = f"{name} cannot name a worker: to the commands it means " + _RESERVED[name]
         raise RefusedError(node, message, node.label)
 
 

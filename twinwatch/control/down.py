@@ -48,6 +48,7 @@ def down(target: Target, *, timeout_s: float | None, progress: Callable[[str], N
             access.wake(state)
             progress(f"stopping pair {paths.pair}")
             _end_workers(paths, state, timeout_s)
+            _end_strays(paths, _spec(paths, state), timeout_s)
             _end_watchers(paths, state, timeout_s)
             wishes.keep(paths, state)
         _remove(paths)
@@ -139,6 +140,23 @@ def living_workers(state: StateFile) -> list[str]:
             if escaped or slot.phase in (Phase.STARTING, Phase.RUNNING, Phase.PAUSED, Phase.STOPPING):
                 labels.append(slot.label)
     return labels
+
+
+def _end_strays(paths: Paths, spec: PairSpec, timeout_s: float | None) -> None:
+    """End what no record tells of any more, because its slot is damaged: it still has its token."""
+
+    def held() -> list[str]:
+        places = [(paths.token(name, instance), name) for _, name, instance in spec.places]
+        return [name for token, name in places if _end_holders(token)]
+
+    settle.wait_for(lambda: not held(), timeout_s, lambda: f"does not end: {', '.join(held())}")
+
+
+def _end_holders(token: str) -> bool:
+    if not remains.is_token_held(token):
+        return False
+    remains.end_token_holders(token, lambda: True)
+    return True
 
 
 def _end_watchers(paths: Paths, state: StateFile, timeout_s: float | None) -> None:

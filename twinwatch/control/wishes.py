@@ -32,17 +32,19 @@ def read(paths: Paths) -> Wishes:
 
 
 def keep(paths: Paths, state: StateFile) -> None:
-    """Write down what the state file says now."""
+    """Write down what the state file says now; of a damaged slot, what was written down before."""
     header = state.header()
     slots: dict[str, tuple[Desired, int]] = {}
+    lost: dict[str, tuple[Desired, int]] = {}
     for index in (*(role.slot for role in WATCHER_ROLES), *range(FIRST_WORKER_SLOT, header.slots)):
         try:
             slot = state.slot(index)
         except Damage:
+            lost = read(paths).slots
             continue
         if slot.name and (slot.phase is not Phase.FREE or index < FIRST_WORKER_SLOT):
             slots[slot.label] = (slot.desired, slot.generation)
-    write(paths, Wishes(header.desired, slots))
+    write(paths, Wishes(header.desired, lost | slots))
 
 
 def write(paths: Paths, wishes: Wishes) -> None:

@@ -27,6 +27,7 @@ class Seat:
     role: Role
     generation: int = 0
     config_generation: int = 0
+    former: Slot | None = None  # what the slot said before this process took it over by itself
     _slot: Slot | None = None
     _version: int = 0
 
