@@ -319,4 +319,7 @@ def _fatal(view: View) -> Action:
         return Change(replace(slot, phase=Phase.STOPPING, exit=end), "ending what escaped")
     if slot.desired is Desired.STOP:
         return Change(replace(slot, phase=Phase.STOPPED), "stopped")
+    if ending is Ending.RELOAD:
+        fresh = replace(slot, exit=replace(slot.exit, ending=ending), failures=0, births_ns=())
+        return Change(replace(fresh, phase=Phase.STOPPED), "its configuration has changed")
     return Wait()

@@ -26,6 +26,7 @@ _FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
 LOCK_BYTE = 1 << 62
 _FIRST_PAUSE_NS = 20_000
 _LAST_PAUSE_NS = 5_000_000
+_PATIENCE = 3
 _BUSY = frozenset({errno.EAGAIN, errno.EACCES})
 
 
@@ -81,9 +82,12 @@ class StateLock:
         """Wait; end a holder that stands still for `timeout_ns` of this waiter's own on-time waiting.
 
         Only time in which this process was itself on time counts (P9): each pause counts as at most
-        twice what it was meant to last.
+        twice what it was meant to last. A holder that wants to run and gets no CPU does not stand still.
+
+        Raises:
+            LockWedged: the lock was not to be had in `_PATIENCE` times `timeout_ns`.
         """
-        pause_ns, still_ns, asked_ns = _FIRST_PAUSE_NS, 0, 0
+        pause_ns, still_ns, waited_ns = _FIRST_PAUSE_NS, 0, 0
         seen: tuple[int, bytes] | None = None
         while True:
             before = monotonic_ns()
@@ -92,16 +96,16 @@ class StateLock:
                 return
             on_time = min(monotonic_ns() - before, 2 * pause_ns)
             pid = self.holder()
+            state = _state(pid)
             now_seen = (pid, _progress(pid))
-            still_ns = still_ns + on_time if pid and now_seen == seen else 0
+            still_ns = still_ns + on_time if pid and now_seen == seen and state != "R" else 0
             seen = now_seen
+            waited_ns += on_time
             if still_ns >= self.timeout_ns:  # R06
                 self._end_holder(pid)
                 still_ns = 0
-                asked_ns += self.timeout_ns
-                if asked_ns > self.timeout_ns:
-                    fields = stat_fields(pid)
-                    raise LockWedged(pid, fields[0].decode() if fields else "")
+            if waited_ns >= _PATIENCE * self.timeout_ns:
+                raise LockWedged(pid, state)
             self.on_wait()
             pause_ns = min(pause_ns * 3 // 2, _LAST_PAUSE_NS)
 
@@ -118,6 +122,11 @@ class StateLock:
                 process.send(pidfd, 9)
         finally:
             os.close(pidfd)
+
+
+def _state(pid: int) -> str:
+    fields = stat_fields(pid)
+    return fields[0].decode() if fields else ""
 
 
 def _progress(pid: int) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from twinwatch.core import record
 from twinwatch.core.record import Damage, Header, Heartbeat, Reserves, Slot
-from twinwatch.core.values import Identity, Role
+from twinwatch.core.values import WATCHER_ROLES, Identity, Role
 from twinwatch.linux.lock import StateLock
 
 _READ_TRIES = 64
@@ -49,6 +49,7 @@ class StateFile:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self.lock = StateLock(self._fd, timeout_ns)
         self._header: tuple[int, Header] | None = None
+        self._written: set[int] = {role.slot for role in WATCHER_ROLES}  # slots that were never free since
 
     def close(self) -> None:
         """Also drops the lock and the member byte: the last thing that a process does with its pair."""
@@ -115,14 +116,18 @@ class StateFile:
         return self.header()
 
     def read(self, index: int) -> Read:
-        """Raises Damage. An index that no publication has reached yet reads as a free slot."""
+        """Raises Damage. An index that no publication has reached yet reads as a free slot.
+
+        Zeros where this process has read a record are damage: a free slot may be given to a newborn.
+        """
         at = record.slot_at(index)
         try:
             version, body = self._read(at)
         except Damage as damage:
-            if damage.what == "never written":
+            if damage.what == "never written" and index not in self._written:
                 return Read(Slot(), 0)
             raise
+        self._written.add(index)
         return Read(record.unpack_slot(body), version)
 
     def slot(self, index: int) -> Slot:
