@@ -225,6 +225,8 @@ def _claim_role(state: StateFile, duty: Duty) -> Seat | None:
             return None
         now_ns = monotonic_ns()
         slot = fence.born(read.slot, claim, me, now_ns=now_ns, is_restart=True)
-        slot = replace(slot, exit=End(ExitKind.UNKNOWN, duty.generation, at_ns=now_ns))
+        slot = replace(
+            slot, exit=End(ExitKind.UNKNOWN, duty.generation, ending=read.slot.ending, at_ns=now_ns)
+        )
         state.write(duty.role.slot, slot, read.version)
     return Seat(duty.role, slot.generation, header.config_generation, former=read.slot)

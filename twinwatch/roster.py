@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from twinwatch.core import reconcile
 from twinwatch.core.reconcile import Life, Rest
 from twinwatch.core.record import Damage, Slot
-from twinwatch.core.spec import PairSpec, WorkerSpec
+from twinwatch.core.spec import PairSpec, Stop, WorkerSpec
 from twinwatch.core.values import (
     FIRST_WORKER_SLOT,
     NO_PROCESS,
@@ -35,6 +35,7 @@ class Guarded:
         "has_program",
         "index",
         "instance",
+        "parting",
         "pause_ns",
         "pidfd",
         "read",
@@ -47,6 +48,7 @@ class Guarded:
     def __init__(self, index: int) -> None:
         self.index = index
         self.spec: WorkerSpec | None = None
+        self.parting = Stop()  # of the worker that had this place in the configuration before
         self.instance = 0
         self.read = Read(Slot(), -1)
         self.damage: Damage | None = None
@@ -120,6 +122,8 @@ class Roster:
         places = {index: (specs[name], instance) for index, name, instance in spec.places}
         for index in range(FIRST_WORKER_SLOT, slots):
             guarded = self._slots.setdefault(index, Guarded(index))
+            if guarded.spec is not None:
+                guarded.parting = guarded.spec.stop
             guarded.spec, guarded.instance = places.get(index, (None, 0))
         self._order = list(self._slots)
         self._members, self._dependants = {}, {}

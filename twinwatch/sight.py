@@ -42,6 +42,7 @@ class Sight:
             slot=slot,
             spec=guarded.spec,
             instance=guarded.instance,
+            parting=guarded.parting,
             pair=pair,
             now_ns=now_ns,
             life=life,

@@ -80,7 +80,8 @@ def commands(pair: LivePair) -> dict[str, tuple[str, ...]]:
     return {
         "up": ("up", str(pair.config)),
         "reload": ("reload", "-p", pair.name),
-        "stop": ("stop", "-p", pair.name, "web"),
+        # When it goes on after a `start`, its wish is not to come true any more.
+        "stop": ("stop", "-p", pair.name, "--timeout", "3s", "web"),
         "restart": ("restart", "-p", pair.name, "web"),
         "down": ("down", "-p", pair.name),
     }

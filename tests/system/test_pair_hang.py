@@ -65,10 +65,10 @@ def test_a_stopped_watcher_is_replaced(running: LivePair, role: Role):
     assert {label: slot.identity for label, slot in running.workers().items()} == workers
     convictions = [event for event in running.events() if event.get("new") == "stopping"]
     assert [event["slot"] for event in convictions] == [role.label]
-    exits = [
+    ends = [
         event["exit"] for event in running.events() if event.get("slot") == role.label and "exit" in event
     ]
-    assert [(end["signal"], end["reason"]) for end in exits[-1:]] in ([(9, "hung")], [])
+    assert [end["reason"] for end in ends] == ["hung"]  # who took the role over need not have seen the signal
 
 
 def test_it_is_replaced_in_time(running: LivePair):

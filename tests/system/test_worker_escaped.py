@@ -105,8 +105,8 @@ def test_the_next_life_of_the_pair_refuses_a_second_instance(pair: LivePair, dae
     assert is_dead(daemon)
 
 
-def test_a_leader_that_dies_later_is_escaped_too(pair: LivePair):
-    """A child in a session of its own that outlives a killed leader."""
+def test_what_a_killed_leader_left_is_ended(pair: LivePair):
+    """A child in a session of its own that outlives a crash: ended, and then the worker is born again."""
     said = pair.directory / "child"
     script = f'setsid sleep 100000 & echo $! >"{said}.draft"; mv "{said}.draft" "{said}"; exec sleep 100000'
     pair.configure(entry("w", ["sh", "-c", script]))
@@ -114,8 +114,10 @@ def test_a_leader_that_dies_later_is_escaped_too(pair: LivePair):
     until(said.exists, "the child is there")
     child = os.pidfd_open(int(said.read_text()))
     until(lambda: os.getsid(int(said.read_text())) == int(said.read_text()), "it has its own session")
-    pair.kill(pair.worker("w").identity)
-    assert wait_phase(pair, "w", Phase.FATAL).exit.kind is ExitKind.ESCAPED
-    pair.call("stop", "-p", pair.name, "w")
+    before = pair.worker("w")
+    said.unlink()
+    pair.kill(before.identity)
+    until(lambda: pair.worker("w").generation == before.generation + 1, "it is born again")
     assert is_dead(child)
     os.close(child)
+    until(said.exists, "its child is there again")

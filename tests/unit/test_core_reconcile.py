@@ -249,7 +249,7 @@ def test_an_end_that_may_still_be_found_out_is_waited_for():
     [
         (Rest.UNSEEN, RUN, "Examine"),
         (Rest.GROUP, RUN, "Examine"),
-        (Rest.ESCAPED, RUN, "change to FATAL"),
+        (Rest.ESCAPED, RUN, "EndEscaped"),  # FAILED: it crashed, and this is what it left
         (Rest.ESCAPED, STOP, "EndEscaped"),
         (Rest.EMPTY, RUN, "Birth"),
         (Rest.EMPTY, STOP, "change to STOPPED"),
@@ -258,6 +258,21 @@ def test_an_end_that_may_still_be_found_out_is_waited_for():
 )
 def test_what_it_left_is_dealt_with_first(rest, desired, expected):
     assert said(decide(view(replace(OVER, desired=desired), life=Life.DEAD, rest=rest))) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (ExitKind.CLEAN, "change to FATAL"),
+        (ExitKind.UNKNOWN, "change to FATAL"),
+        (ExitKind.EXEC_FAILED, "change to FATAL"),
+        (ExitKind.SIGNAL, "EndEscaped"),
+        (ExitKind.ERROR, "EndEscaped"),
+    ],
+)
+def test_only_what_an_orderly_leader_left_may_be_what_it_was_for(kind, expected):
+    over = replace(OVER, exit=replace(FAILED, kind=kind))
+    assert said(decide(view(over, life=Life.DEAD, rest=Rest.ESCAPED))) == expected
 
 
 def test_what_follows_the_end():

@@ -48,6 +48,7 @@ def cases() -> list[tuple[str, str, View]]:
     paused = replace(ALIVE, phase=Phase.PAUSED, desired=Desired.PAUSE)
     stopped = Slot("web", phase=Phase.STOPPED, desired=Desired.RUN)
     done = replace(ENDED, phase=Phase.STOPPED, exit=Exit(ExitKind.CLEAN, 1))
+    well = replace(ENDED, exit=Exit(ExitKind.CLEAN, 1))
     backoff = replace(ENDED, phase=Phase.BACKOFF, until_ns=NOW)
     fatal = replace(ENDED, phase=Phase.FATAL)
     escaped = replace(fatal, exit=Exit(ExitKind.ESCAPED, 1))
@@ -76,7 +77,8 @@ def cases() -> list[tuple[str, str, View]]:
         ("alive", "its stop timeout runs", view(stopping, alive)),
         ("alive", "its stop timeout is over", view(late, alive)),
         ("dead", "what it left was not looked at", view(ENDED, dead)),
-        ("dead", "a process that left its group holds its token", view(ENDED, dead, rest=Rest.ESCAPED)),
+        ("dead", "it ended well, and a process that left its group holds its token", view(well, dead, rest=Rest.ESCAPED)),
+        ("dead", "it crashed, and such a process holds its token", view(ENDED, dead, rest=Rest.ESCAPED)),
         ("dead", "the same, and it is to end", view(replace(ENDED, desired=Desired.STOP), dead, rest=Rest.ESCAPED)),
         ("dead", "nothing is left, it is to run", view(ENDED, dead, rest=Rest.EMPTY)),
         ("dead", "nothing is left, it is to run, its back-off has grown", view(ENDED, dead, spec=SLOW, rest=Rest.EMPTY)),

@@ -50,6 +50,7 @@ class View:
     end: Exit | None = None  # how a dead one ended; None: not known yet
     instance: int = 0
     has_program: bool = False  # a starting one got through its gate and executed
+    parting: Stop = _DEFAULT_STOP  # how a worker without a spec is stopped
     gate_until_ns: int = 0  # by then a starting one has its program, or is ended
     dependencies_ready: bool = True
     dependants_live: bool = False
@@ -172,7 +173,7 @@ def _starting(view: View) -> Action:
 
 def _ask_to_end(view: View, ending: Ending) -> Action:
     slot = view.slot
-    stop = view.spec.stop if view.spec else _DEFAULT_STOP
+    stop = view.spec.stop if view.spec and not _is_other(view) else view.parting
     gated = slot.phase is Phase.STARTING and not view.has_program
     stopping = replace(
         slot,
@@ -217,7 +218,8 @@ def _dead(view: View) -> Action:
 
 
 def _escaped(view: View) -> Action:
-    if ending_of(view) is not Ending.NONE:
+    """After a crash it is what the leader left; after an orderly exit it may be what the leader was for."""
+    if ending_of(view) is not Ending.NONE or view.slot.exit.kind in (ExitKind.SIGNAL, ExitKind.ERROR):
         return EndEscaped()
     end = replace(view.slot.exit, kind=ExitKind.ESCAPED)
     return Change(replace(view.slot, phase=Phase.FATAL, exit=end), "a process of it escaped")
