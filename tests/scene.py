@@ -9,6 +9,7 @@ import ctypes
 import os
 import select
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -116,6 +117,7 @@ def act(part: Callable[[Callable[[object], None]], None]) -> Actor:
         code = 1
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            sys.stderr = os.fdopen(2, "w", closefd=False)  # pytest's stream has one that is closed soon
             part(lambda word: os.write(mouth, f"{word}\n".encode()))
             code = 0
         except BaseException:  # noqa: BLE001 - the outermost frame of a fork

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import NoReturn
 
 from twinwatch import reserve
@@ -45,11 +46,11 @@ def _live(paths: Paths, seat: Seat) -> BehindGate:
     except BehindGate as behind:
         return behind.with_traceback(None)
     except Fenced:
-        sys.stderr.flush()
         os._exit(EXIT_FENCED)
     except Exception:  # noqa: BLE001 - the outermost frame: the twin is the cure
-        traceback.print_exc()
-        sys.stderr.flush()
+        with suppress(OSError):  # any errno: a full disk must not keep it from leaving word
+            traceback.print_exc()
+            sys.stderr.flush()
         if watcher is not None:
             watcher.crashed()
         os._exit(EXIT_CRASHED)

@@ -19,7 +19,7 @@ from twinwatch.core.record import Damage, Header, Heartbeat
 from twinwatch.core.spec import SECOND_NS, PairSpec
 from twinwatch.core.values import Desired, Phase
 from twinwatch.guard import REPORT, WORKER, Guard
-from twinwatch.linux import process
+from twinwatch.linux import process, wishes
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
@@ -35,6 +35,8 @@ from twinwatch.twin import TWIN, Twin
 TICK = "tick"
 _OPEN_TRIES = 50
 _OPEN_PAUSE_MS = 20
+_DAMAGE_TICKS = 3
+_DAMAGE_PAUSE_MS = 20
 
 
 class Watcher:
@@ -59,6 +61,7 @@ class Watcher:
         self._beat = Heartbeat(seat.generation)
         self._alive = _hold_alive_lock(paths)
         self._retiring = False
+        self._damaged_ns = 0  # since when the header cannot be believed
 
     # ------------------------------------------------------------ life
 
@@ -71,8 +74,8 @@ class Watcher:
         self.guard.adopt(self.pair.spec)
         self._twin.look()
         self._tick(monotonic_ns())
-        while not self._is_done():
-            self._round()
+        while not self._round():
+            continue
 
     def _take_seat(self) -> None:
         """Say in the slot that this process watches now."""
@@ -96,9 +99,10 @@ class Watcher:
             if compare_and_write(state, seat, seat.role.slot, read, slot):
                 return
 
-    def _round(self) -> None:
-        idle = not self.guard.has_work and not self._nursery.is_short
+    def _round(self) -> bool:
+        """Wait for what happens, and act on it. True: this watcher is done."""
         try:
+            idle = not self.guard.has_work and not self._nursery.is_short
             events = self._loop.wait(block=idle or self._retiring)
             for key in events:
                 self._dispatch(key)
@@ -110,12 +114,32 @@ class Watcher:
             if not events and not self._retiring:
                 self._nursery.refill()
                 self._nursery.publish()
+            return self._is_done()
         except LockWedged as wedged:
             self.pair.tell("wedged", reason=str(wedged))
             self.pair.flush()
             self.guard.look_at_all()  # what this round had in hand is not lost
         except StateMoved:
             self._recover_path()
+        except Damage as damage:
+            self._bear_damage(damage)
+        return False
+
+    def _bear_damage(self, damage: Damage) -> None:
+        """The header cannot be believed. The twin may know its very version; after some ticks, rebuild it."""
+        now_ns = monotonic_ns()
+        if not self._damaged_ns:
+            self._damaged_ns = now_ns
+            self.pair.tell("damaged", slot="header", reason=damage.what)
+        elif now_ns - self._damaged_ns > _DAMAGE_TICKS * self.pair.spec.watch.interval_ns:
+            self._damaged_ns = 0
+            stopped = wishes.read(self.pair.paths).pair is Desired.STOP
+            if self.pair.state.rebuild_header(stopped=stopped):
+                self.pair.tell("rebuilt", slot="header", reason="from memory: nobody knew its version")
+        self.pair.flush()
+        process.pause(_DAMAGE_PAUSE_MS)
+        self._beat_if_due()
+        self.guard.look_at_all()
 
     def _dispatch(self, key: tuple[str, int]) -> None:
         kind, number = key
@@ -147,6 +171,7 @@ class Watcher:
         self._loop.set_deadline(TICK, now_ns + interval_ns)
         if not self.pair.state.is_at_path():
             self._recover_path()
+        self._keep_snapshot()
         self._mend_own_slot()
         self.pair.seat.check(self.pair.state)
         self._look()
@@ -154,6 +179,15 @@ class Watcher:
         self.guard.sweep()
         self.guard.sight.oom.look()
         self.pair.events.follow_path()
+
+    def _keep_snapshot(self) -> None:
+        """The next watcher needs it: put it back where the state directory was lost."""
+        paths, spec = self.pair.paths, self.pair.spec
+        if not snapshot.exists(paths.snapshots, spec.generation):
+            for directory in (paths.logs, paths.snapshots, paths.tokens):
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+            snapshot.write(paths.snapshots, spec)
+            self.pair.tell("state-directory-rebuilt", path=paths.state)
 
     def _mend_own_slot(self) -> None:
         """Nobody knows this role's record better than its holder."""
@@ -237,7 +271,7 @@ class Watcher:
             is_same_pair = other.header().pair_id == state.header().pair_id
             return is_same_pair and other.sequence() < state.sequence()
         except Damage:
-            return False
+            return True  # whatever it is, it is no state file
         finally:
             other.close()
 

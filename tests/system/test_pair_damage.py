@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from collections.abc import Callable
 
 import pytest
 from live_pair import LivePair, until
@@ -222,3 +223,38 @@ def test_down_ends_a_worker_whose_record_nobody_can_repair(running: LivePair):
     running.up()
     running.wait_whole()
     assert running.generations()["a"] > before["a"]
+
+
+def nothing(_size: int) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("content", [nothing, random.randbytes], ids=["emptied", "garbage"])
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_the_whole_file_is_lost(running: LivePair, content: Callable[[int], bytes], how: str):
+    """The watchers live on and write it anew; what nobody can be sure of is refused, and nothing is doubled."""
+    workers = {label: slot.identity for label, slot in running.workers().items()}
+    watchers = [running.role(role).identity for role in WATCHER_ROLES]
+    running.forget_state()
+    path = running.runtime / "state"
+    wrong = content(path.stat().st_size)
+    if how == "replaced":
+        path.unlink()
+    path.write_bytes(wrong)
+    until(lambda: roles_are_sound(running), "header and roles are there again")
+    running.wait_beats()
+    assert all(map(is_alive, watchers))
+    assert all(map(is_alive, workers.values()))
+    assert [len(running.births(name)) for name in NAMES] == [1, 1]
+    running.down()
+    assert not any(map(is_alive, (*watchers, *workers.values())))
+
+
+def roles_are_sound(pair: LivePair) -> bool:
+    try:
+        data = read(pair, 0, record.file_size(2))
+        for at in (record.HEADER_AT, record.slot_at(0), record.slot_at(1)):
+            record.unpack_record(data[at : at + record.RECORD_SIZE])
+    except (record.Damage, FileNotFoundError):
+        return False
+    return True

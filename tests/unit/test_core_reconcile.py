@@ -260,17 +260,9 @@ def test_what_it_left_is_dealt_with_first(rest, desired, expected):
     assert said(decide(view(replace(OVER, desired=desired), life=Life.DEAD, rest=rest))) == expected
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        (ExitKind.CLEAN, "change to FATAL"),
-        (ExitKind.UNKNOWN, "change to FATAL"),
-        (ExitKind.EXEC_FAILED, "change to FATAL"),
-        (ExitKind.SIGNAL, "EndEscaped"),
-        (ExitKind.ERROR, "EndEscaped"),
-    ],
-)
-def test_only_what_an_orderly_leader_left_may_be_what_it_was_for(kind, expected):
+@pytest.mark.parametrize("kind", ExitKind)
+def test_only_what_an_orderly_leader_left_may_be_what_it_was_for(kind):
+    expected = "EndEscaped" if kind in (ExitKind.SIGNAL, ExitKind.ERROR) else "change to FATAL"
     over = replace(OVER, exit=replace(FAILED, kind=kind))
     assert said(decide(view(over, life=Life.DEAD, rest=Rest.ESCAPED))) == expected
 

@@ -76,6 +76,11 @@ def write(directory: str, spec: PairSpec) -> str:
     return path
 
 
+def exists(directory: str, generation: int) -> bool:
+    """Whether there is a file of this generation: one system call."""
+    return os.access(_path(directory, generation), os.F_OK)
+
+
 def read(directory: str, generation: int) -> PairSpec:
     """The snapshot of one generation. Raises SnapshotError that names the file."""
     path = _path(directory, generation)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from twinwatch.config import snapshot
-from twinwatch.control import access, settle, wishes
+from twinwatch.control import access, settle
 from twinwatch.control.operator import exclusive
 from twinwatch.control.status import status_of
 from twinwatch.control.target import Target
@@ -13,7 +13,7 @@ from twinwatch.core.record import Damage, Heartbeat
 from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Identity, Phase, Role
 from twinwatch.guard import REPORT, WORKER, Guard
-from twinwatch.linux import process, remains
+from twinwatch.linux import process, remains, wishes
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from twinwatch.config import snapshot
 from twinwatch.config.load import load
-from twinwatch.control import access, settle, up, wishes
+from twinwatch.control import access, settle, up
 from twinwatch.control.errors import NOT_CONFIGURED, NOT_RUNNING, ControlError
 from twinwatch.control.operator import exclusive
 from twinwatch.control.target import Target
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Phase
+from twinwatch.linux import wishes
 from twinwatch.linux.statefile import StateFile
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import psutil
 
 from twinwatch.config import snapshot
-from twinwatch.control import access, wishes
+from twinwatch.control import access
 from twinwatch.control.target import Target
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Phase, Role
-from twinwatch.linux import machine
+from twinwatch.linux import machine, wishes
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.paths import Paths

@@ -13,14 +13,14 @@ from twinwatch import reserve
 from twinwatch.config import snapshot
 from twinwatch.config.load import load
 from twinwatch.config.places import assign_places
-from twinwatch.control import access, settle, wishes
+from twinwatch.control import access, settle
 from twinwatch.control.errors import NOT_ALLOWED, ControlError
 from twinwatch.control.operator import exclusive
 from twinwatch.control.status import status_of
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Exit, ExitKind, Phase, Role
-from twinwatch.linux import machine, statefile
+from twinwatch.linux import machine, statefile, wishes
 from twinwatch.linux.birth import Newborn, Seat, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypedDict, Unpack
 
-from twinwatch.control import access, settle, wishes
+from twinwatch.control import access, settle
 from twinwatch.control.errors import NOT_INSTALLED, NOT_RUNNING, ControlError
 from twinwatch.control.target import Target
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Ending, ExitKind, Phase
-from twinwatch.linux import process
+from twinwatch.linux import process, wishes
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
 from twinwatch.linux.statefile import StateFile
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from twinwatch.core import record
 from twinwatch.core.record import Damage, Header, Heartbeat, Reserves, Slot
-from twinwatch.core.values import WATCHER_ROLES, Identity, Role
+from twinwatch.core.values import WATCHER_ROLES, Desired, Identity, Role
 from twinwatch.linux.lock import StateLock
 
 _READ_TRIES = 64
@@ -114,6 +114,25 @@ class StateFile:
                 if tell is not None:
                     tell("repaired", slot="header", reason=damage.what)
         return self.header()
+
+    def rebuild_header(self, *, stopped: bool) -> bool:
+        """Write a lost header from memory: no process is left that knows its version.
+
+        `stopped`: the wish that is kept elsewhere says so. What was written after this process read the
+        header last is lost, but for that wish. False: it can be read again.
+        """
+        if self._header is None:
+            return False
+        version, header = self._header
+        with self.lock:
+            with suppress(Damage):
+                self._read(record.HEADER_AT)
+                return False
+            self.extend(header.slots)
+            desired = Desired.STOP if stopped else header.desired
+            body = record.pack_header(replace(header, desired=desired))
+            self._commit(record.HEADER_AT, body, version + _LOST_VERSIONS)
+        return True
 
     def read(self, index: int) -> Read:
         """Raises Damage. An index that no publication has reached yet reads as a free slot.
