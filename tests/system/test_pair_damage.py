@@ -3,7 +3,6 @@
 import os
 import random
 from collections.abc import Callable
-from collections.abc import Callable
 
 import pytest
 from live_pair import LivePair, until
