@@ -114,5 +114,7 @@ def test_reading_a_snapshot_loads_nothing_heavy():
     heavy = "{'yaml', 'hashlib', 'pwd', 'shlex', 'twinwatch.config.load'}"
     code = f"import sys, twinwatch.config.snapshot; print(sorted({heavy} & sys.modules.keys()))"
     root = Path(__file__).parents[2]
-    run = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
     assert run.stdout == "[]\n"
