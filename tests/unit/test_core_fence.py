@@ -1,6 +1,6 @@
 """The compare of the protocol, and the record of a won claim."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from twinwatch.core import fence
 from twinwatch.core.fence import Claim
 from twinwatch.core.record import Header, Slot
 from twinwatch.core.spec import RESTART_LIMIT_MAX
-from twinwatch.core.values import NO_EXIT, Desired, Ending, Exit, ExitKind, Identity, Phase, Role
+from twinwatch.core.values import Desired, Ending, Exit, ExitKind, Identity, Phase, Role
 
 HEADER = Header(
     "p", bytes(16), bytes(16), 1, Identity(), 0, "/x", 1, 2, config_generation=5, desired=Desired.RUN
@@ -123,16 +123,3 @@ def test_births_are_remembered_up_to_a_bound():
         slot = fence.born(slot, CLAIM, CHILD, now_ns=now_ns, is_restart=True)
     assert slot.births_ns == tuple(range(10, RESTART_LIMIT_MAX + 10))
     assert slot.generation == SLOT.generation + RESTART_LIMIT_MAX + 10
-
-
-def test_after_a_boot_wishes_and_generation_are_left():
-    busy = replace(
-        fence.born(SLOT, CLAIM, CHILD, now_ns=5, is_restart=True), desired=Desired.PAUSE, instance=2
-    )
-    slot = fence.after_boot(busy)
-    kept = {"name", "instance", "desired", "generation"}
-    assert {f.name: getattr(slot, f.name) for f in fields(slot)} == {
-        f.name: getattr(busy, f.name) if f.name in kept else getattr(Slot(), f.name) for f in fields(slot)
-    } | {"phase": Phase.STOPPED, "exit": replace(NO_EXIT, generation=8)}
-    assert slot.is_over
-    assert fence.after_boot(Slot()).phase is Phase.FREE

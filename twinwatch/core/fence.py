@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from twinwatch.core.record import Header, Slot
 from twinwatch.core.spec import RESTART_LIMIT_MAX
-from twinwatch.core.values import NO_EXIT, Desired, Ending, Identity, Phase, Role
+from twinwatch.core.values import Desired, Ending, Identity, Phase, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +68,4 @@ def born(
         health=0,
         restarts=slot.restarts + is_restart,
         births_ns=births,
-    )
-
-
-def after_boot(slot: Slot) -> Slot:
-    """What a record is worth in another boot or PID namespace: its wishes, and its generation."""
-    phase = Phase.FREE if slot.phase is Phase.FREE else Phase.STOPPED
-    return Slot(
-        name=slot.name,
-        instance=slot.instance,
-        phase=phase,
-        desired=slot.desired,
-        generation=slot.generation,
-        exit=replace(NO_EXIT, generation=slot.generation),
     )
