@@ -80,12 +80,29 @@ class Nursery:
             raise BehindGate(born, Duty(pair.paths, pair.spec, pair.seat.role, pair.seat.generation))
         return born
 
+    def renew(self) -> None:
+        """Reserves that carry the configuration in force take the place of those that do not.
+
+        The new ones are there before the old ones leave: both watchers do this at the same moment, and
+        whoever kills both of them then must not find the pair without a reserve (R22).
+
+        Raises:
+            BehindGate: in a child.
+        """
+        old, self._ready = self._ready, {}
+        while self.refill():  # R22
+            continue
+        self._dismiss(old)
+
     def retire(self) -> None:
         """Tell all reserves to leave; `died` collects them."""
-        for pidfd, child in self._ready.items():
+        old, self._ready = self._ready, {}
+        self._dismiss(old)
+
+    def _dismiss(self, old: dict[int, Child]) -> None:
+        for pidfd, child in old.items():
             child.let_through(Order(Let.LEAVE))
             self._leaving[pidfd] = child
-        self._ready.clear()
 
     def died(self, pidfd: int, reap: Callable[[int], None]) -> None:
         """A reserve's pidfd was readable; its number may be another's by now (R21)."""

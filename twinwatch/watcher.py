@@ -240,7 +240,7 @@ class Watcher:
         self.pair.spec = spec
         self.pair.seat.config_generation = spec.generation
         self.pair.state.lock.timeout_ns = spec.watch.timeout_ns
-        self._nursery.retire()
+        self._nursery.renew()
         self.guard.adopt(spec)
         self._write_own(Phase.RUNNING)
         self.pair.tell("configuration", generation=spec.generation)

@@ -209,8 +209,9 @@ def test_down_ends_a_worker_whose_record_nobody_can_repair(running: LivePair):
     """Its slot names nobody any more; the token that it holds does (P8). Generations only grow."""
     web = running.worker("web").identity
     for _ in range(3):
-        running.kill(running.worker("db").identity)
-        running.wait_whole({"db": running.generations()["db"] + 1})
+        db = running.worker("db")
+        running.kill(db.identity)
+        running.wait_whole({"db": db.generation + 1})
     before = running.generations()
     kill_all_of_the_pair(running)
     in_both_copies(running, record.slot_at(FIRST_WORKER_SLOT))

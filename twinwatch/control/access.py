@@ -10,6 +10,7 @@ from twinwatch.core.spec import SECOND_NS
 from twinwatch.core.values import WATCHER_ROLES, Role
 from twinwatch.linux import machine, process
 from twinwatch.linux.birth import Seat, compare_and_write
+from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.loop import WAKE_SIGNAL
 from twinwatch.linux.paths import Paths, check_owned
@@ -17,6 +18,7 @@ from twinwatch.linux.statefile import StateFile, StateMoved
 
 GUEST = Seat(Role.GUEST)
 POLL_MS = 20
+_TAKEOVER_NS = 10 * SECOND_NS  # more than any takeover takes
 
 
 @contextmanager
@@ -70,12 +72,24 @@ def living_watchers(state: StateFile) -> dict[Role, Slot]:
     return {role: slot for role, slot in slots.items() if is_alive(slot.identity)}
 
 
+def await_watchers(state: StateFile) -> int:
+    """Like `wake`; but while no watcher lives and a reserve does, its takeover is waited for."""
+    deadline_ns = monotonic_ns() + _TAKEOVER_NS
+    while not living_watchers(state) and _has_reserve(state) and monotonic_ns() < deadline_ns:
+        process.pause(POLL_MS)
+    return wake(state)
+
+
 def wake(state: StateFile) -> int:
     """Have every living watcher look; how many there are."""
     living = living_watchers(state)
     for slot in living.values():
         process.end(slot.identity, WAKE_SIGNAL)
     return len(living)
+
+
+def _has_reserve(state: StateFile) -> bool:
+    return any(is_alive(identity) for role in WATCHER_ROLES for identity in state.reserves(role).identities)
 
 
 def change(state: StateFile, index: int, to: Callable[[Slot], Slot]) -> tuple[Slot, Slot]:

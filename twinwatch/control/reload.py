@@ -40,7 +40,7 @@ def reload(
             wishes.keep(target.paths, state)
         else:
             spec = old
-        if not access.wake(state):
+        if not access.await_watchers(state):
             raise ControlError(
                 "published, but both watchers are dead: `twinwatch up` brings them back", NOT_RUNNING
             )

@@ -130,7 +130,7 @@ def _carry_out(
             raise ControlError(f"pair {target.paths.pair} is going down", NOT_RUNNING)
         before = {index: access.change(state, index, wish.to)[0] for index in indices}
         wishes.keep(target.paths, state)
-        living = access.wake(state)
+        living = access.await_watchers(state)
         if not living:
             raise ControlError(
                 "written down, but both watchers are dead: `twinwatch up` brings them back", NOT_RUNNING
