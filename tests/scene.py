@@ -22,7 +22,8 @@ import pytest
 from twinwatch import reserve
 from twinwatch.config import snapshot
 from twinwatch.core.record import Damage, Header, Slot
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, Backoff, PairSpec, Restart, Watch, WorkerSpec
+from twinwatch.core.spec import Backoff, PairSpec, Restart, Watch, WorkerSpec
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import NO_EXIT, WATCHER_ROLES, Desired, Identity, Phase, Role
 from twinwatch.guard import REPORT, WORKER, Guard
 from twinwatch.linux import machine, paths, process, statefile

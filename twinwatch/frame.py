@@ -15,6 +15,7 @@ from twinwatch import reserve
 from twinwatch.linux.birth import Fenced, Seat
 from twinwatch.linux.gate import reset_signals
 from twinwatch.linux.limits import raise_descriptor_limit
+from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
 from twinwatch.reserve import BehindGate
 from twinwatch.watcher import Watcher
@@ -29,18 +30,20 @@ def main(paths: Paths, seat: Seat) -> NoReturn:
     raise_descriptor_limit()
     gc.collect()
     gc.freeze()
+    notify: NotifySocket | None = None
     while True:
-        born = _live(paths, seat)
+        born = _live(paths, seat, notify)
         gc.collect()  # what the parent left is gone before new descriptors get its numbers
+        notify = born.duty.notify
         seat = reserve.live(born.gate, born.duty)
         gc.enable()
 
 
-def _live(paths: Paths, seat: Seat) -> BehindGate:
+def _live(paths: Paths, seat: Seat, notify: NotifySocket | None) -> BehindGate:
     """One watcher's life. Returns only in a forked child, with every frame of the parent unwound."""
     watcher = None
     try:
-        watcher = Watcher(paths, seat)
+        watcher = Watcher(paths, seat, notify)
         watcher.run()
         watcher.leave()
     except BehindGate as behind:

@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from twinwatch.core import exits, reconcile
@@ -16,30 +17,36 @@ from twinwatch.core.reconcile import (
     Action,
     Birth,
     Change,
+    Drag,
     EndEscaped,
     Examine,
     Rest,
+    RunHook,
     Signal,
     Wait,
 )
 from twinwatch.core.record import Damage, Slot
-from twinwatch.core.spec import MILLISECOND_NS, PairSpec
-from twinwatch.core.values import Phase, Role
-from twinwatch.linux import process, remains
+from twinwatch.core.spec import PairSpec
+from twinwatch.core.timing import MILLISECOND_NS
+from twinwatch.core.values import NO_PROCESS, Ending, Health, HookState, Phase, Role
+from twinwatch.linux import adoption, process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
-from twinwatch.linux.gate import Child, Let
+from twinwatch.linux.gate import Child, Let, Order
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
 from twinwatch.linux.statefile import Read, StateMoved
 from twinwatch.nursery import Nursery
-from twinwatch.pair import Pair
+from twinwatch.pair import Pair, describe_exit
 from twinwatch.roster import Guarded, Roster
 from twinwatch.sight import STATUS_WAIT_NS, Sight
+from twinwatch.vitals import Vitals
 
 WORKER = "worker"
 REPORT = "report"
+HOOK = "hook"
+VITALS = "vitals"
 GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its place
 RETRY_NS = 100 * MILLISECOND_NS
 _STEPS_MAX = 32
@@ -56,6 +63,7 @@ class Guard:
         self._roster = Roster()
         self.sight = Sight(pair, self._roster)
         self._todo: dict[int, None] = {}
+        self._by_pid: dict[int, int] = {}
         self._deferred: set[int] = set()
         self._sequence = 0
         self.handling = 0
@@ -112,6 +120,22 @@ class Guard:
             self.quarantined.add(index)
             self._pair.tell("quarantined", index=index, reason="a watcher crashed with it in hand")
 
+    def find(self, pid: int) -> Guarded | None:
+        """The slot whose living process has this PID: while it lives, nobody else has."""
+        index = self._by_pid.get(pid, -1)
+        guarded = self._roster.get(index)
+        if guarded is None or guarded.slot.identity.pid != pid or guarded.slot.phase in NO_PROCESS:
+            return None
+        return guarded
+
+    def at(self, index: int) -> Guarded | None:
+        return self._roster.get(index)
+
+    def changed(self, index: int) -> None:
+        """This watcher has just written a slot."""
+        self._refresh(self._roster[index])
+        self._todo[index] = None
+
     def look_again(self, index: int) -> None:
         self._todo[index] = None
 
@@ -134,6 +158,31 @@ class Guard:
         else:
             self._loop.remove(guarded.pidfd)  # collected by its parent: its status is to be had
         self._todo[index] = None
+
+    def hook_ready(self, index: int) -> None:
+        """The process of an `after_exit` hook has ended."""
+        guarded = self._roster[index]
+        if guarded.hook_pidfd < 0 or not is_dead(guarded.hook_pidfd):  # R21
+            return
+        status = process.child_status(guarded.hook_pidfd, reap=True)
+        if status:
+            end = describe_exit(exits.decode(status, (0,), guarded.slot.generation, 0))
+            self._pair.tell("hook-failed", slot=guarded.slot.label, hook="after_exit", exit=end)
+        self._drop_hook(guarded)
+        guarded.hook_ended = True
+        self._todo[index] = None
+
+    def vitals_due(self, index: int) -> None:
+        """Time to look for signs of life of one worker; only news need more than a look."""
+        guarded = self._roster[index]
+        vitals = guarded.vitals
+        if vitals is None:
+            return
+        due_ns = vitals.look(guarded.slot, self._pair.state.ping(index), monotonic_ns())
+        self._loop.set_deadline((VITALS, index), due_ns or None)
+        unknown = guarded.slot.health is Health.UNKNOWN
+        if vitals.verdict() or self.sight.met(guarded) & ~guarded.slot.met or (unknown and vitals.is_beating):
+            self._todo[index] = None
 
     def report_ready(self, index: int) -> None:
         guarded = self._roster[index]
@@ -200,6 +249,9 @@ class Guard:
             self._drop_process(guarded)
             guarded.forget_generation()
             guarded.seen_ns = monotonic_ns()
+        elif new.identity != old.identity and new.hook is HookState.NONE:
+            self._drop_process(guarded)  # another process leads this generation now (MAINPID)
+            guarded.dead_ns, guarded.rest = 0, Rest.UNSEEN
         if read.version != guarded.read.version:
             guarded.deferred_ns = 0
         guarded.read = read
@@ -209,6 +261,28 @@ class Guard:
             self._loop.remove(guarded.pidfd)
         elif guarded.pidfd < 0 and not guarded.dead_ns and guarded.names_process:
             self._open(guarded)
+        if guarded.names_process and guarded.vitals is None:
+            self._meet_vitals(guarded)
+        if new.hook is HookState.BEGUN and guarded.hook_pidfd < 0:
+            self._meet_hook(guarded)
+
+    def _meet_vitals(self, guarded: Guarded) -> None:
+        spec = guarded.spec
+        if spec is None:
+            return
+        path = self._pair.paths.heartbeat(guarded.slot.name, guarded.slot.instance)
+        beats = spec.health.heartbeat is not None or bool(spec.ready and spec.ready.heartbeat)
+        guarded.vitals = Vitals(path, spec.health, beats=beats)
+        self.vitals_due(guarded.index)
+
+    def _meet_hook(self, guarded: Guarded) -> None:
+        """Somebody else let it begin: wait for its end as well."""
+        try:
+            guarded.hook_pidfd = open_process(guarded.slot.identity)
+        except (ProcessGone, IdentityUnknown):
+            guarded.hook_ended = True
+        else:
+            self._loop.add(guarded.hook_pidfd, (HOOK, guarded.index))
 
     def _open(self, guarded: Guarded) -> None:
         try:
@@ -219,9 +293,11 @@ class Guard:
             guarded.unknowable = True
             self._pair.tell("unknowable", slot=guarded.slot.label, pid=guarded.slot.identity.pid)
         else:
+            self._by_pid[guarded.slot.identity.pid] = guarded.index
             self._loop.add(guarded.pidfd, (WORKER, guarded.index))
 
     def _drop_process(self, guarded: Guarded) -> None:
+        self._by_pid.pop(guarded.slot.identity.pid, None)
         if guarded.child is not None:
             self._loop.remove(guarded.child.report)
             os.close(guarded.child.report)
@@ -231,6 +307,18 @@ class Guard:
             self._loop.remove(guarded.pidfd)
             os.close(guarded.pidfd)
             guarded.pidfd = -1
+        self._drop_hook(guarded)
+        if guarded.vitals is not None:
+            guarded.vitals.close()
+            guarded.vitals = None
+            self._loop.set_deadline((VITALS, guarded.index), None)
+
+    def _drop_hook(self, guarded: Guarded) -> None:
+        if guarded.hook_pidfd >= 0:
+            process.reap(guarded.hook_pidfd)
+            self._loop.remove(guarded.hook_pidfd)
+            os.close(guarded.hook_pidfd)
+            guarded.hook_pidfd = -1
 
     # ------------------------------------------------------------ acting
 
@@ -239,6 +327,7 @@ class Guard:
             return
         for _ in range(_STEPS_MAX):
             now_ns = monotonic_ns()
+            self._refresh_kin(guarded)
             action = reconcile.decide(self.sight.view(guarded, now_ns))
             if isinstance(action, Wait):
                 self._wait(guarded, action, now_ns)
@@ -248,6 +337,13 @@ class Guard:
             elif self._defers(guarded, now_ns) or not self._do(guarded, action):
                 return
         self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
+
+    def _refresh_kin(self, guarded: Guarded) -> None:
+        """Its group is judged by what is so, not by what was."""
+        group = self._roster.group_of(guarded)
+        for _, kin in self._roster.kin(guarded, group) if group else ():
+            if not self._is_current(kin):
+                self._refresh(kin)
 
     def _is_current(self, guarded: Guarded) -> bool:
         """Nobody has changed the slot since it was read."""
@@ -260,6 +356,8 @@ class Guard:
             until_ns = until_ns if until_ns > now_ns else now_ns + RETRY_NS
         elif guarded.slot.phase is Phase.STARTING and not guarded.unknowable:
             until_ns = min(until_ns or now_ns + RETRY_NS, now_ns + RETRY_NS)
+        if until_ns is not None and until_ns <= now_ns:
+            until_ns = now_ns + RETRY_NS  # it waits for something else as well
         self._loop.set_deadline(guarded.index, until_ns)
 
     def _defers(self, guarded: Guarded, now_ns: int) -> bool:
@@ -290,6 +388,10 @@ class Guard:
                 return self._examine(guarded)
             case EndEscaped():
                 return self._end_escaped(guarded)
+            case RunHook(slot):
+                return self._run_hook(guarded, slot)
+            case Drag(indices):
+                return self._drag(guarded, indices)
             case Wait():
                 return False
             case _:
@@ -308,11 +410,13 @@ class Guard:
         return True
 
     def _signal(self, guarded: Guarded, action: Signal) -> bool:
+        pidfd = guarded.pidfd if guarded.slot.hook is HookState.NONE else guarded.hook_pidfd
+        group = action.group and not guarded.is_registered
         try:
-            if action.group and process.send_group(guarded.pidfd, action.number) is None:
-                remains.end_group(guarded.slot.identity, guarded.pidfd, self._token(guarded))
-            process.send(guarded.pidfd, action.number)
-            process.send(guarded.pidfd, signal.SIGCONT)
+            if group and process.send_group(pidfd, action.number) is None:
+                remains.end_group(guarded.slot.identity, pidfd, self._token(guarded))
+            process.send(pidfd, action.number)
+            process.send(pidfd, signal.SIGCONT)
         except PermissionError:
             self._pair.tell("cannot-stop", slot=guarded.slot.label, pid=guarded.slot.identity.pid)
         return self._write(guarded, action.slot, action.reason)
@@ -321,9 +425,14 @@ class Guard:
         return self._pair.paths.token(guarded.slot.name, guarded.slot.instance)
 
     def _examine(self, guarded: Guarded) -> bool:
+        if guarded.is_registered:
+            guarded.rest = Rest.EMPTY
+            return True
         token = self._token(guarded)
         left = remains.end_group(guarded.slot.identity, guarded.pidfd, token)
         escaped = remains.is_token_held(token)
+        if escaped and self._adopt_main(guarded, token):
+            return True
         if left or (escaped and monotonic_ns() < guarded.slot.exit.at_ns + reconcile.LEAVING_NS):
             guarded.rest = Rest.GROUP
             self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
@@ -331,6 +440,15 @@ class Guard:
             return False
         guarded.rest = Rest.ESCAPED if escaped else Rest.EMPTY
         return True
+
+    def _adopt_main(self, guarded: Guarded, token: str) -> bool:
+        """A leader that ended in order may have named its successor in a PID file."""
+        spec, slot = guarded.spec, guarded.slot
+        if spec is None or not spec.pid_file or reconcile.ending_of(self.sight.view(guarded, 0)):
+            return False
+        identity = adoption.main_process(adoption.read_pid_file(spec.pid_file), token)
+        taken = exits.handed_over(slot, identity) if identity else slot
+        return taken != slot and self._write(guarded, taken, "it has handed over")
 
     def _end_escaped(self, guarded: Guarded) -> bool:
         token = self._token(guarded)
@@ -340,6 +458,53 @@ class Guard:
         self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
         guarded.pause_ns = min(guarded.pause_ns * 2, GRACE_NS)
         return False
+
+    def _drag(self, guarded: Guarded, indices: tuple[int, ...]) -> bool:
+        """Have the others of its group end too; a guard that is killed here has its heir go on."""
+        told = []
+        for index in indices:
+            kin = self._roster[index]
+            ending = replace(kin.slot, end_generation=kin.slot.generation, ending=Ending.GROUP)
+            if kin.slot.phase in (Phase.RUNNING, Phase.STARTING, Phase.PAUSED):
+                read = compare_and_write(self._pair.state, self._pair.seat, index, kin.read, ending)
+                if read is None:
+                    self._refresh(kin)
+                    continue
+                self._set(kin, read)
+                told.append(kin.slot.label)
+            self._todo[index] = None
+        if told:
+            self._pair.tell("group-restart", slot=guarded.slot.label, others=told)
+            self.wake_twin()
+        self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
+        return False
+
+    def _run_hook(self, guarded: Guarded, slot: Slot) -> bool:
+        """Let a gated child become the hook; recorded first, so that no guard begins it twice."""
+        if self._nursery is None:
+            skipped = replace(slot, hook=HookState.DONE, until_ns=0)
+            return self._write(guarded, skipped, "no hook: no watcher lives")
+        child = self._nursery.take()
+        if child is None:
+            self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
+            return False
+        begun = replace(slot, identity=child.identity)
+        try:
+            read = compare_and_write(self._pair.state, self._pair.seat, guarded.index, guarded.read, begun)
+        except (LockWedged, StateMoved):
+            self._nursery.give_back(child)
+            raise
+        if read is None:
+            self._nursery.give_back(child)
+            self._refresh(guarded)
+            return True
+        config = self._pair.seat.config_generation
+        child.let_through(Order(Let.HOOK, guarded.index, begun.generation, config))
+        guarded.hook_pidfd, child.pidfd = child.pidfd, -1
+        child.close()
+        self._loop.add(guarded.hook_pidfd, (HOOK, guarded.index))
+        self._set(guarded, read)
+        return True
 
     def _give_birth(self, guarded: Guarded, action: Birth) -> bool:
         child = self._nursery.take() if self._nursery else None
@@ -396,6 +561,8 @@ class Guard:
         guarded.read = born
         guarded.pidfd, child.pidfd = child.pidfd, -1
         guarded.child = child
+        self._by_pid[child.pid] = guarded.index
         self._loop.add(guarded.pidfd, (WORKER, guarded.index))
         self._loop.add(child.report, (REPORT, guarded.index))
+        self._meet_vitals(guarded)
         self._todo.update(dict.fromkeys(self._roster.changed(old, born.slot)))

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Callable
 
 from twinwatch.core.record import Reserves
-from twinwatch.core.spec import MILLISECOND_NS
+from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Gate, Let, Order, fork_gated
 from twinwatch.linux.identity import is_dead
@@ -67,7 +67,7 @@ class Nursery:
     def _fork(self) -> Child | None:
         pair = self._pair
         try:
-            born = fork_gated(self._own_pidfd)
+            born = fork_gated(self._own_pidfd, (pair.notify.fileno(),) if pair.notify else ())
         except OSError as error:
             if error.errno not in _OUT_OF_MEANS:
                 raise
@@ -77,7 +77,9 @@ class Nursery:
             return None
         if isinstance(born, Gate):
             self._loop.abandon()
-            raise BehindGate(born, Duty(pair.paths, pair.spec, pair.seat.role, pair.seat.generation))
+            raise BehindGate(
+                born, Duty(pair.paths, pair.spec, pair.seat.role, pair.seat.generation, pair.notify)
+            )
         return born
 
     def renew(self) -> None:

@@ -9,6 +9,7 @@ from twinwatch.core.values import Exit, ExitKind, Phase
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
+from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
 
@@ -22,6 +23,7 @@ class Pair:
     state: StateFile
     seat: Seat
     events: EventLog
+    notify: NotifySocket | None = None
     _queue: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
 
     def tell(self, event: str, **details: object) -> None:

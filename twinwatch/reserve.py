@@ -10,14 +10,16 @@ import gc
 import os
 import signal
 import termios
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from twinwatch.core import fence
 from twinwatch.core.fence import Claim
-from twinwatch.core.record import Damage, Heartbeat
-from twinwatch.core.spec import MILLISECOND_NS, PairSpec
-from twinwatch.core.values import Desired, ExitKind, Phase, Role, Stage
+from twinwatch.core.record import Damage, Heartbeat, Slot
+from twinwatch.core.spec import PairSpec
+from twinwatch.core.timing import MILLISECOND_NS
+from twinwatch.core.values import Desired, ExitKind, HookState, Phase, Role, Stage
 from twinwatch.core.values import Exit as End
 from twinwatch.linux import launch, process
 from twinwatch.linux.birth import Seat
@@ -25,6 +27,7 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Gate, Let, Order
 from twinwatch.linux.identity import identify_self
 from twinwatch.linux.lock import LockWedged
+from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile, StateMoved
 
@@ -41,6 +44,7 @@ class Duty:
     spec: PairSpec
     role: Role  # of its parent
     generation: int  # of its parent
+    notify: NotifySocket | None = None
 
 
 class BehindGate(BaseException):
@@ -60,6 +64,8 @@ def live(gate: Gate, duty: Duty) -> Seat:
             os._exit(LEFT_AT_GATE)
         if order.let is Let.WORKER:
             _become_worker(gate, duty, order)
+        if order.let is Let.HOOK:
+            _become_hook(duty, order)
         return _become_watcher(gate, order)
     return _take_over(gate, duty)
 
@@ -91,7 +97,7 @@ def _rehearse(duty: Duty) -> None:
     if duty.spec.places:
         _, name, instance = duty.spec.places[0]
         spec = next(spec for spec in duty.spec.workers if spec.name == name)
-        launch.rehearse(duty.spec, spec, instance)
+        launch.rehearse(launch.Birth(duty.paths, duty.spec, spec, instance, 0))
 
 
 def _is_order(gate: Gate, timeout_ns: int) -> bool:
@@ -142,16 +148,45 @@ class _Vigil:
 
 def _become_worker(gate: Gate, duty: Duty, order: Order) -> NoReturn:
     """Look once more whether this birth is still wanted (R14), then execute."""
-    place = next((place for place in duty.spec.places if place[0] == order.slot), None)
-    spec = next((spec for spec in duty.spec.workers if place and spec.name == place[1]), None)
-    if place is None or spec is None or not _is_wanted(duty, order):  # R14
+    birth = _birth(duty, order)
+    if birth is None or not _is_wanted(duty, order):  # R14
         gate.fail(Stage.GATE, 0)
         os._exit(LEFT_AT_GATE)
     try:
-        launch.execute(duty.paths, duty.spec, spec, place[2], order.generation)
+        launch.execute(birth)
     except launch.LaunchFailed as failed:
         gate.fail(failed.stage, failed.number)
     os._exit(127)
+
+
+def _birth(duty: Duty, order: Order) -> launch.Birth | None:
+    place = next((place for place in duty.spec.places if place[0] == order.slot), None)
+    spec = next((spec for spec in duty.spec.workers if place and spec.name == place[1]), None)
+    if place is None or spec is None:
+        return None
+    return launch.Birth(duty.paths, duty.spec, spec, place[2], order.generation)
+
+
+def _become_hook(duty: Duty, order: Order) -> NoReturn:
+    """Run the `after_exit` hook of a generation that is over, if its slot names this very process."""
+    birth, slot = _birth(duty, order), _slot(duty, order.slot)
+    if birth and slot and slot.hook is HookState.BEGUN and slot.identity.pid == os.getpid():
+        with suppress(launch.LaunchFailed):
+            launch.execute_hook(birth, slot.exit)
+    os._exit(127)
+
+
+def _slot(duty: Duty, index: int) -> Slot | None:
+    try:
+        state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
+    except FileNotFoundError:
+        return None
+    try:
+        return state.slot(index)
+    except Damage:
+        return None
+    finally:
+        state.close()
 
 
 def _is_wanted(duty: Duty, order: Order) -> bool:

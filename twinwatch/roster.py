@@ -6,9 +6,9 @@ Counts are kept as slots change, so that no event does work in proportion to the
 from collections.abc import Iterable, Iterator
 
 from twinwatch.core import reconcile
-from twinwatch.core.reconcile import Life, Rest
+from twinwatch.core.reconcile import HookLife, Life, Rest
 from twinwatch.core.record import Damage, Slot
-from twinwatch.core.spec import PairSpec, Stop, WorkerSpec
+from twinwatch.core.spec import Group, PairSpec, Stop, WorkerSpec
 from twinwatch.core.values import (
     FIRST_WORKER_SLOT,
     NO_PROCESS,
@@ -16,11 +16,13 @@ from twinwatch.core.values import (
     Ending,
     Exit,
     ExitKind,
+    HookState,
     Phase,
     Role,
 )
 from twinwatch.linux.gate import Child
 from twinwatch.linux.statefile import Read
+from twinwatch.vitals import Vitals
 
 
 class Guarded:
@@ -33,6 +35,8 @@ class Guarded:
         "deferred_ns",
         "failure",
         "has_program",
+        "hook_ended",
+        "hook_pidfd",
         "index",
         "instance",
         "parting",
@@ -43,6 +47,7 @@ class Guarded:
         "seen_ns",
         "spec",
         "unknowable",
+        "vitals",
     )
 
     def __init__(self, index: int) -> None:
@@ -54,6 +59,8 @@ class Guarded:
         self.damage: Damage | None = None
         self.pidfd = -1
         self.child: Child | None = None
+        self.hook_pidfd = -1
+        self.vitals: Vitals | None = None
         self.forget_generation()
 
     def forget_generation(self) -> None:
@@ -63,6 +70,7 @@ class Guarded:
         self.has_program = False
         self.unknowable = False
         self.failure: Exit | None = None
+        self.hook_ended = False
         self.rest = Rest.UNSEEN
         self.pause_ns = reconcile.LEFTOVER_PAUSE_NS
 
@@ -84,6 +92,17 @@ class Guarded:
         return Life.UNKNOWABLE if self.unknowable else Life.ALIVE
 
     @property
+    def hook(self) -> HookLife:
+        if self.slot.hook is not HookState.BEGUN:
+            return HookLife.NONE
+        return HookLife.DEAD if self.hook_ended else HookLife.ALIVE
+
+    @property
+    def is_registered(self) -> bool:
+        """The pair did not start this process: it leads no group that could be ended with it."""
+        return self.slot.owner is Role.GUEST
+
+    @property
     def owner(self) -> Role:
         """Whose first say it is: who gave birth last, or by turns for one that was never born."""
         if self.slot.owner in (Role.A, Role.B):
@@ -101,6 +120,7 @@ class Roster:
         self._dependants: dict[str, list[str]] = {}
         self._ready: dict[str, int] = {}
         self._live: dict[str, int] = {}
+        self._groups: dict[str, Group] = {}
         self._next = 0
 
     def __getitem__(self, index: int) -> Guarded:
@@ -132,6 +152,7 @@ class Roster:
         for worker in spec.workers:
             for name in worker.depends_on:
                 self._dependants.setdefault(name, []).append(worker.name)
+        self._groups = {name: group for group in spec.groups for name in group.workers}
 
     def take_turns(self, count: int) -> Iterable[Guarded]:
         """The next few slots, round and round."""
@@ -155,11 +176,13 @@ class Roster:
 
     def changed(self, old: Slot, new: Slot) -> list[int]:
         """Account for a change; the slots that may go on because of it."""
-        if (old.phase, old.name, old.ready) == (new.phase, new.name, new.ready):
+        if (old.phase, old.name, old.ready, old.is_over) == (new.phase, new.name, new.ready, new.is_over):
             return []
         self._add(old, -1)
         self._add(new, 1)
         names = list(self._dependants.get(new.name, ()))
+        if new.name in self._groups:
+            names += self._groups[new.name].workers
         if new.phase in NO_PROCESS:
             names += self._dependencies(new.name)
         return [index for name in names for index in self._members.get(name, ())]
@@ -174,7 +197,22 @@ class Roster:
         return not any(self._live.values())
 
     def concerns_others(self, guarded: Guarded) -> bool:
-        return guarded.slot.name in self._dependants or bool(guarded.spec and guarded.spec.depends_on)
+        name = guarded.slot.name
+        return (
+            name in self._dependants or name in self._groups or bool(guarded.spec and guarded.spec.depends_on)
+        )
+
+    def group_of(self, guarded: Guarded) -> Group | None:
+        return self._groups.get(guarded.slot.name)
+
+    def kin(self, guarded: Guarded, group: Group) -> list[tuple[int, Guarded]]:
+        """The other members of a slot's group: (rank of its worker, member)."""
+        return [
+            (rank, self._slots[index])
+            for rank, name in enumerate(group.workers)
+            for index in self._members.get(name, ())
+            if index != guarded.index
+        ]
 
     def are_dependencies_ready(self, guarded: Guarded) -> bool:
         names = guarded.spec.depends_on if guarded.spec else ()
@@ -185,11 +223,13 @@ class Roster:
         names = [name for name in self._dependants.get(guarded.slot.name, ()) if self._live.get(name, 0)]
         if pair is Desired.STOP:
             return bool(names)
-        return any(self._is_to_stop(index) for name in names for index in self._members.get(name, ()))
+        return any(self._is_to_end(index) for name in names for index in self._members.get(name, ()))
 
-    def _is_to_stop(self, index: int) -> bool:
+    def _is_to_end(self, index: int) -> bool:
         slot = self._slots[index].slot
-        return slot.desired is Desired.STOP and slot.phase not in NO_PROCESS
+        return slot.phase not in NO_PROCESS and (
+            slot.desired is Desired.STOP or (slot.ending is Ending.GROUP and not slot.is_over)
+        )
 
 
 def is_ready(slot: Slot) -> bool:

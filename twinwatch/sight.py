@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from twinwatch.core import exits
-from twinwatch.core.reconcile import Life, View
+from twinwatch.core.kinship import Member, kin_of
+from twinwatch.core.reconcile import Kin, Life, Verdict, View
 from twinwatch.core.record import Slot
-from twinwatch.core.spec import MILLISECOND_NS
-from twinwatch.core.values import Exit, ExitKind, Phase, Stage
+from twinwatch.core.timing import MILLISECOND_NS
+from twinwatch.core.values import Exit, ExitKind, Met, Phase, Stage
 from twinwatch.linux import process, remains
 from twinwatch.linux.identity import is_stopped
 from twinwatch.linux.launch import generation_variable
@@ -32,6 +33,16 @@ class Sight:
         self.oom = OomCounter()
         self.twin_generation: Callable[[], int] = lambda: 0
         self.twin_born_ns: Callable[[], int] = lambda: 0
+        self.has_unread: Callable[[], bool] = lambda: False  # signs of life that nobody has read yet
+        self._looked_ns = 0
+        self._fresh_ns = 0
+
+    def tick(self, now_ns: int) -> None:
+        """Note whether this guard was away: suspended, or starved, together with everybody else."""
+        watch = self._pair.spec.watch
+        if self._looked_ns and now_ns - self._looked_ns > watch.interval_ns + watch.timeout_ns:
+            self._fresh_ns = now_ns + watch.timeout_ns
+        self._looked_ns = now_ns
 
     def view(self, guarded: Guarded, now_ns: int) -> View:
         slot = guarded.slot
@@ -46,14 +57,40 @@ class Sight:
             pair=pair,
             now_ns=now_ns,
             life=life,
+            is_newer=slot.config_generation > self._pair.seat.config_generation,
             rest=guarded.rest,
             end=self._end(guarded, now_ns) if dead else None,
             has_program=self._has_program(guarded),
             gate_until_ns=self._gate_until_ns(guarded),
             dependencies_ready=self._roster.are_dependencies_ready(guarded),
             dependants_live=self._roster.are_dependants_live(guarded, pair),
+            verdict=self._verdict(guarded),
+            met=self.met(guarded),
+            is_beating=guarded.vitals is not None and guarded.vitals.is_beating,
+            is_fresh=now_ns >= self._fresh_ns,
+            signed_off=dead and _has_signed_off(guarded),
+            hook=guarded.hook,
+            kin=self._kin(guarded, now_ns),
             chance=(now_ns >> 4) % 1024 / 1024,
         )
+
+    def _verdict(self, guarded: Guarded) -> Verdict | None:
+        """None while signs of life are unread: what is queued is heard before silence is declared."""
+        verdict = guarded.vitals.verdict() if guarded.vitals else None
+        return None if verdict is None or self.has_unread() else verdict
+
+    @staticmethod
+    def met(guarded: Guarded) -> Met:
+        """Conditions of readiness that its heartbeat file shows."""
+        return Met.HEARTBEAT if guarded.vitals and guarded.vitals.has_beaten else Met.NOTHING
+
+    def _kin(self, guarded: Guarded, now_ns: int) -> Kin:
+        group = self._roster.group_of(guarded)
+        if group is None:
+            return Kin()
+        others = [Member(kin.index, rank, kin.slot) for rank, kin in self._roster.kin(guarded, group)]
+        own = Member(guarded.index, group.workers.index(guarded.slot.name), guarded.slot)
+        return kin_of(group, own, others, now_ns)
 
     def _end(self, guarded: Guarded, now_ns: int) -> Exit | None:
         """How a dead generation ended, or None while that may still be found out."""
@@ -101,7 +138,8 @@ class Sight:
         if slot.phase is not Phase.STARTING:
             return slot.until_ns
         soon_ns = guarded.seen_ns + self._pair.spec.watch.interval_ns
-        if self._is_parent_live(slot) and not is_stopped(slot.identity.pid):
+        pid = slot.identity.pid
+        if (self._is_parent_live(slot) or remains.is_in_hook(pid)) and not is_stopped(pid):
             return slot.until_ns
         return min(slot.until_ns, soon_ns)
 
@@ -109,3 +147,10 @@ class Sight:
         seat = self._pair.seat
         living = seat.generation if slot.owner is seat.role else self.twin_generation()
         return slot.owner_generation == living
+
+
+def _has_signed_off(guarded: Guarded) -> bool:
+    if guarded.vitals is None:
+        return False
+    guarded.vitals.read()
+    return guarded.vitals.is_signed_off

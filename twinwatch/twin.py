@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from twinwatch.core import exits, judge, spacing
 from twinwatch.core.record import Damage, Slot
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import Desired, Ending, Exit, Phase
 from twinwatch.linux import process
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
@@ -186,7 +186,12 @@ class Twin:
         generation = self._read.slot.generation
         beat = state.heartbeat(self.role)
         self._suspicion = judge.observe(
-            self._suspicion, generation, beat.sequence, now_ns=now_ns, interval_ns=watch.interval_ns
+            self._suspicion,
+            generation,
+            beat.sequence,
+            now_ns=now_ns,
+            interval_ns=watch.interval_ns,
+            timeout_ns=watch.timeout_ns,
         )
         if judge.is_hung(self._suspicion, watch.timeout_ns) and now_ns >= self._killed_ns:
             self._convict(now_ns)

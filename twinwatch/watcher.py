@@ -16,9 +16,10 @@ from dataclasses import replace
 
 from twinwatch.config import snapshot
 from twinwatch.core.record import Damage, Header, Heartbeat
-from twinwatch.core.spec import SECOND_NS, PairSpec
+from twinwatch.core.spec import PairSpec
+from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import Desired, Phase
-from twinwatch.guard import REPORT, WORKER, Guard
+from twinwatch.guard import HOOK, REPORT, WORKER, Guard
 from twinwatch.linux import process, wishes
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns
@@ -26,8 +27,10 @@ from twinwatch.linux.events import EventLog
 from twinwatch.linux.gate import set_comm
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
+from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile, StateMoved, move
+from twinwatch.listener import BUSY, NOTIFY, Listener
 from twinwatch.nursery import RESERVE, Nursery
 from twinwatch.pair import Pair
 from twinwatch.twin import TWIN, Twin
@@ -42,13 +45,13 @@ _DAMAGE_PAUSE_MS = 20
 class Watcher:
     """The holder of a role, from its birth to its leaving."""
 
-    def __init__(self, paths: Paths, seat: Seat) -> None:
+    def __init__(self, paths: Paths, seat: Seat, notify: NotifySocket | None = None) -> None:
         self._own_pidfd = os.pidfd_open(os.getpid())
         self._loop = Loop()
         self._loop.catch_wake_signal()
         spec, state = _open(paths)
         events = EventLog(paths.events, paths.pair, f"{seat.role.label}.{seat.generation}")
-        self.pair = Pair(paths, spec, state, seat, events)
+        self.pair = Pair(paths, spec, state, seat, events, notify)
         seat.config_generation = spec.generation
         state.lock.timeout_ns = spec.watch.timeout_ns
         state.lock.on_wait = self._beat_if_due
@@ -58,9 +61,11 @@ class Watcher:
         self.guard.sight.twin_generation = self._twin.living_generation
         self.guard.sight.twin_born_ns = self._twin.born_ns
         self.guard.wake_twin = self._twin.wake
+        self._listener = Listener(self.pair, self._loop, self.guard)
         self._beat = Heartbeat(seat.generation)
         self._alive = _hold_alive_lock(paths)
         self._retiring = False
+        self._is_leaving = False  # its notify socket is not the pair's: it comes back with the right one
         self._damaged_ns = 0  # since when the header cannot be believed
 
     # ------------------------------------------------------------ life
@@ -68,6 +73,7 @@ class Watcher:
     def run(self) -> None:
         """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate."""
         self._take_seat()
+        self._listener.open()  # before the first reserve, which inherits it
         self._beat_now(monotonic_ns())
         self._nursery.refill()  # first of all: until there is a reserve, one more kill is the last
         self._recall_quarantine()
@@ -103,7 +109,7 @@ class Watcher:
         """Wait for what happens, and act on it. True: this watcher is done."""
         try:
             idle = not self.guard.has_work and not self._nursery.is_short
-            events = self._loop.wait(block=idle or self._retiring)
+            events = self._loop.wait(block=idle or self._retiring or self._is_leaving)
             for key in events:
                 self._dispatch(key)
             for due in self._loop.take_due(monotonic_ns()):
@@ -111,7 +117,7 @@ class Watcher:
             self._twin.work()
             self.guard.work()
             self.pair.flush()
-            if not events and not self._retiring:
+            if not events and not self._retiring and not self._is_leaving:
                 self._nursery.refill()
                 self._nursery.publish()
             return self._is_done()
@@ -147,6 +153,10 @@ class Watcher:
             self.guard.pidfd_ready(number)
         elif kind == REPORT:
             self.guard.report_ready(number)
+        elif kind == HOOK:
+            self.guard.hook_ready(number)
+        elif kind == NOTIFY:
+            self._listener.ready()
         elif kind == RESERVE:
             self._nursery.died(number, process.reap)
         elif kind == TWIN:
@@ -160,13 +170,18 @@ class Watcher:
     def _passed(self, due: Hashable) -> None:
         if due == TICK:
             self._tick(monotonic_ns())
+        elif due == BUSY:
+            self._listener.again()
         elif isinstance(due, int):
             self.guard.look_again(due)
+        elif isinstance(due, tuple):
+            self.guard.vitals_due(due[1])
 
     # ------------------------------------------------------------ the tick
 
     def _tick(self, now_ns: int) -> None:
         interval_ns = self.pair.spec.watch.interval_ns
+        self.guard.sight.tick(now_ns)
         self._beat_now(now_ns)
         self._loop.set_deadline(TICK, now_ns + interval_ns)
         if not self.pair.state.is_at_path():
@@ -176,6 +191,8 @@ class Watcher:
         self.pair.seat.check(self.pair.state)
         self._look()
         self._twin.judge(now_ns)
+        self._keep_contact()
+        self._listener.tick(now_ns)
         self.guard.sweep()
         self.guard.sight.oom.look()
         self.pair.events.follow_path()
@@ -188,6 +205,31 @@ class Watcher:
                 os.makedirs(directory, mode=0o700, exist_ok=True)
             snapshot.write(paths.snapshots, spec)
             self.pair.tell("state-directory-rebuilt", path=paths.state)
+
+    def _keep_contact(self) -> None:
+        """The next births need it; what was in it is lost until then."""
+        contact = self.pair.paths.contact
+        if not os.path.isdir(contact):
+            os.makedirs(contact, exist_ok=True)
+            os.chmod(contact, 0o711)  # noqa: S103 - workers of other users reach their files in it
+            self.pair.tell("contact-directory-rebuilt", path=contact)
+        self._keep_socket()
+
+    def _keep_socket(self) -> None:
+        """Workers must reach the pair: see that the notify socket at the path is this watcher's."""
+        if not self._is_leaving:
+            beat = self.pair.state.heartbeat(self.pair.seat.role.twin)
+            before = self.pair.notify
+            self._is_leaving = self._listener.is_stale(beat.notify_inode if self._twin.is_live() else None)
+            if self._is_leaving:
+                self._nursery.retire()
+            elif self.pair.notify is not before:
+                self._beat_now(monotonic_ns())  # the twin looks there whose it is
+                self._nursery.renew()
+        if self._is_leaving and self._nursery.is_empty:
+            self.pair.tell("leaving", reason="its notify socket is not the pair's any more")
+            self.pair.flush()
+            raise Fenced
 
     def _mend_own_slot(self) -> None:
         """Nobody knows this role's record better than its holder."""
@@ -221,6 +263,7 @@ class Watcher:
             at_ns=now_ns,
             handling=1 + quarantined,
             config_generation=self.pair.seat.config_generation,
+            notify_inode=self.pair.notify.inode if self.pair.notify else 0,
         )
         self.pair.state.beat(self.pair.seat.role, self._beat)
 
@@ -240,6 +283,7 @@ class Watcher:
         self.pair.spec = spec
         self.pair.seat.config_generation = spec.generation
         self.pair.state.lock.timeout_ns = spec.watch.timeout_ns
+        self._keep_socket()
         self._nursery.renew()
         self.guard.adopt(spec)
         self._write_own(Phase.RUNNING)

@@ -60,6 +60,7 @@ def test_what_a_program_gets(scene):
     assert {name: text for name, text in environ.items() if name.startswith("TWINWATCH_")} == {
         "TWINWATCH_PAIR": "shop",
         "TWINWATCH_WORKER": "job",
+        "TWINWATCH_HEARTBEAT": scene.paths.heartbeat("job", 0),
         "TWINWATCH_INSTANCE": "0",
         "TWINWATCH_GENERATION": "1",
     }

@@ -68,8 +68,8 @@ def test_after_a_killed_writer_the_next_one_writes(scene):
                 state.write(JOB, replace(read.slot, name="torn"), read.version)
 
         assert scene.act(act).status() == signal.SIGKILL
-        assert scene.record(JOB, health=number).slot == scene.slot()
-        assert (scene.slot().name, scene.slot().health) == ("job", number)
+        assert scene.record(JOB, failures=number).slot == scene.slot()
+        assert (scene.slot().name, scene.slot().failures) == ("job", number)
 
 
 # ---------------------------------------------------------------- no room
@@ -83,16 +83,16 @@ def test_a_file_that_may_not_grow(scene):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
         state = scene.open()
         try:
-            scene.record(JOB, health=5)
+            scene.record(JOB, failures=5)
         except OSError as error:
             say(error.errno)
-        say(state.slot(JOB).health)
+        say(state.slot(JOB).failures)
 
     # A limit on the size of files is looked at by every write behind it, allocated or not.
     actor = scene.act(write)
     assert actor.hear() == "27"  # EFBIG
     assert actor.hear() == "0"
-    assert scene.slot().health == 0
+    assert scene.slot().failures == 0
 
 
 def test_the_old_record_stands_when_a_write_is_refused(scene, monkeypatch):
@@ -115,7 +115,7 @@ def test_the_old_record_stands_when_a_write_is_refused(scene, monkeypatch):
                 monkeypatch.setattr(os, "pwrite", pwrite)
                 continue  # eight bytes within a page are written or not
             with pytest.raises(OSError, match=r"."), scene.state.lock:
-                scene.state.write(JOB, replace(before.slot, health=77), before.version)
+                scene.state.write(JOB, replace(before.slot, failures=77), before.version)
             monkeypatch.setattr(os, "pwrite", pwrite)
             assert scene.state.read(JOB) == before
             assert scene.record(JOB, failures=number).slot.failures == number
@@ -147,8 +147,8 @@ def test_a_file_that_was_cut_short_is_an_error_and_no_crash(scene):
 def test_the_journal_tells_every_slot_that_changed(scene):
     since = scene.state.sequence()
     assert scene.state.changes(since) == (since, set())
-    scene.record(JOB, health=1)
-    scene.record(Role.B.slot, health=1)
+    scene.record(JOB, failures=1)
+    scene.record(Role.B.slot, failures=1)
     now, changed = scene.state.changes(since)
     assert (now, changed) == (since + 2, {JOB, Role.B.slot})
     assert scene.state.changes(now) == (now, set())
@@ -158,9 +158,9 @@ def test_the_journal_tells_every_slot_that_changed(scene):
 def test_who_is_too_far_behind_looks_at_all(scene):
     since = scene.state.sequence()
     for number in range(record.JOURNAL_ENTRIES):
-        scene.record(JOB if number else Role.A.slot, health=number % 250)
+        scene.record(JOB if number else Role.A.slot, failures=number % 250)
     assert scene.state.changes(since)[1] == {JOB, Role.A.slot}
-    scene.record(JOB, health=251)
+    scene.record(JOB, failures=251)
     assert scene.state.changes(since)[1] is None
     assert scene.state.changes(scene.state.sequence() + 5)[1] is None  # a sequence that went back
 
@@ -183,7 +183,7 @@ def test_a_reader_never_runs_ahead_of_a_change(scene):
 
         with state.lock:
             os.pwrite = slow
-            state.write(JOB, replace(before.slot, health=9), before.version)
+            state.write(JOB, replace(before.slot, failures=9), before.version)
 
     since = scene.state.sequence()
     writer = scene.act(write)
@@ -191,7 +191,7 @@ def test_a_reader_never_runs_ahead_of_a_change(scene):
     assert scene.state.sequence() == since + 1
     scene.state.lock.on_wait = lambda: os.write(start, b"x")  # it waits: only now let the writer go on
     assert scene.state.changes(since)[1] == {JOB}
-    assert scene.slot().health == 9
+    assert scene.slot().failures == 9
     os.close(go)
     os.close(start)
 
@@ -219,7 +219,7 @@ def test_is_current(scene):
     assert scene.state.is_current(JOB, read.version)
     assert not scene.state.is_current(JOB, -1)
     assert not scene.state.is_current(JOB, 0)
-    after = scene.record(JOB, health=1)
+    after = scene.record(JOB, failures=1)
     assert not scene.state.is_current(JOB, read.version)
     assert scene.state.is_current(JOB, after.version)
     scene.state.extend(JOB + 2)
@@ -234,19 +234,19 @@ def flip(scene: Scene, at: int) -> None:
 
 @pytest.mark.parametrize("byte", range(record.SELECTOR_SIZE))
 def test_a_slot_with_a_damaged_selector_can_be_changed(scene, byte):
-    scene.record(JOB, health=1)
+    scene.record(JOB, failures=1)
     read = scene.state.read(JOB)
     flip(scene, record.slot_at(JOB) + byte)
     assert scene.state.read(JOB) == read
     assert scene.state.is_current(JOB, read.version)
     assert not scene.state.is_current(JOB, read.version - 1)
-    assert scene.record(JOB, health=2).slot.health == 2
+    assert scene.record(JOB, failures=2).slot.failures == 2
     assert record.is_selector(os.pread(scene.state.fileno(), 8, record.slot_at(JOB)))
 
 
 def test_a_damaged_copy_is_mended_by_who_knows_that_version(scene):
     older = scene.state.read(JOB)
-    known = scene.record(JOB, health=1)
+    known = scene.record(JOB, failures=1)
     flip(scene, record.slot_at(JOB) + record.COPY_AT[known.version & 1] + 50)
     with pytest.raises(Damage):
         scene.state.slot(JOB)
@@ -337,7 +337,7 @@ def test_a_lost_file_is_rebuilt_from_the_open_one(scene):
         scene.state.check_not_moved()
     assert os.listdir(scene.paths.runtime) == ["state"]
     with successor.lock:
-        successor.write(JOB, replace(successor.slot(JOB), health=3), successor.read(JOB).version)
+        successor.write(JOB, replace(successor.slot(JOB), failures=3), successor.read(JOB).version)
     successor.close()
 
 

@@ -7,6 +7,12 @@ import pytest
 from twinwatch.config.load import ConfigError, load
 from twinwatch.core.spec import PairSpec, WorkerSpec
 
+def cases(table: str) -> list:
+    """(text, answers) of each case, named by its text. A blank line ends a case; answers follow `->`."""
+    split = [case.split("\n-> ") for case in table.strip("\n").split("\n\n")]
+    return [pytest.param(text, answers, id=text.removeprefix("pair: p\n")) for text, *answers in split]
+
+
 ENVIRON = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 

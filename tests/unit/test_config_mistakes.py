@@ -6,18 +6,12 @@ In the tables a blank line ends a case, and what follows `->` is the answer.
 import re
 
 import pytest
-from config_place import Place
+from config_place import Place, cases
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
     return Place(tmp_path_factory.mktemp("config"))
-
-
-def cases(table: str) -> list:
-    """(text, answers) of each case, named by its text."""
-    split = [case.split("\n-> ") for case in table.strip("\n").split("\n\n")]
-    return [pytest.param(text, answers, id=text.removeprefix("pair: p\n")) for text, *answers in split]
 
 
 # Below `pair: p`, `workers:`, `  w:`, `    command: [sh]`: the keys begin at 5:5, their paths at `workers.w`.
@@ -162,9 +156,6 @@ rlimits: {nofile: {soft: 9}}
 
 log: web.log
 -> 5:10: log: expected a mapping, found the text 'web.log'
-
-log: {}
--> 5:5: log: the key 'file' is missing
 
 log: {file: ''}
 -> 5:17: log.file: must not be empty
@@ -364,7 +355,7 @@ pairs: q
 
 pair: p
 zebra: q
--> 2:1: zebra: unknown key 'zebra'; known: defaults, pair, watch, workers
+-> 2:1: zebra: unknown key 'zebra'; known: alerts, defaults, groups, pair, watch, workers
 
 pair: p
 pair: q

@@ -68,10 +68,10 @@ def test_no_flipped_or_missing_byte_is_missed():
 
 def test_another_layout_and_another_shape_say_so():
     document = json.loads(encode(SPEC))
-    with pytest.raises(SnapshotError, match=r"has layout 2, this version reads 1: publish it again"):
-        decode(json.dumps(document | {"layout": 2}).encode())
+    with pytest.raises(SnapshotError, match=r"has layout 3, this version reads 2: publish it again"):
+        decode(json.dumps(document | {"layout": 3}).encode())
     body = document["spec"] | {"colour": "red"}
-    strange = {"layout": 1, "checksum": snapshot._checksum(body), "spec": body}
+    strange = {"layout": 2, "checksum": snapshot._checksum(body), "spec": body}
     with pytest.raises(SnapshotError, match="does not fit this version"):
         decode(json.dumps(strange).encode())
 

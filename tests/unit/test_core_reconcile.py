@@ -25,7 +25,8 @@ from twinwatch.core.reconcile import (
     ending_of,
 )
 from twinwatch.core.record import Slot
-from twinwatch.core.spec import SECOND_NS, Backoff, Limit, OnUnknown, Policy, Restart, Stop, WorkerSpec
+from twinwatch.core.spec import Backoff, Limit, OnUnknown, Policy, Restart, Stop, WorkerSpec
+from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import (
     NO_EXIT,
     NO_PROCESS,
@@ -55,6 +56,7 @@ def slot_in(phase: Phase, desired: Desired = Desired.RUN, **fields: object) -> S
         "birth_hash": 1,
         "born_ns": 500,
         "until_ns": LATER_NS,
+        "ready": phase is Phase.RUNNING,
     }
     return Slot("w", phase=phase, desired=desired, **{**whole, **fields})
 

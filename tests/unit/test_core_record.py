@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from twinwatch.core import record
 from twinwatch.core.record import Damage, Header, Heartbeat, Reserves, Slot
 from twinwatch.core.spec import RESTART_LIMIT_MAX
-from twinwatch.core.values import Desired, Ending, Exit, ExitKind, Identity, Phase, Role, Stage
+from twinwatch.core.values import (
+    Desired,
+    Ending,
+    Exit,
+    ExitKind,
+    Health,
+    HookState,
+    Identity,
+    Met,
+    Phase,
+    Role,
+    Stage,
+)
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
@@ -40,7 +52,11 @@ SLOT = st.builds(
     ending=st.sampled_from(Ending),
     killed=st.booleans(),
     ready=st.booleans(),
-    health=BYTE,
+    health=st.sampled_from(Health),
+    signed_off=st.booleans(),
+    hook=st.sampled_from(HookState),
+    met=st.builds(Met, st.integers(0, 7)),
+    note=st.text("abc/äß. ", max_size=record.NOTE_MAX // 2),
     generation=U64,
     owner_generation=U64,
     config_generation=U64,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from twinwatch.core import restart
 from twinwatch.core.record import Slot
 from twinwatch.core.restart import Again, Enough, GiveUp
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, Backoff, Limit, OnUnknown, Policy, Restart
+from twinwatch.core.spec import Backoff, Limit, OnUnknown, Policy, Restart
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import Ending, Exit, ExitKind, Phase, Stage
 
 NOW_NS = 1000 * SECOND_NS

@@ -5,13 +5,13 @@ import struct
 import subprocess
 import sys
 from dataclasses import fields, replace
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from pathlib import Path
 
 import pytest
 
 from twinwatch.core import record, values
-from twinwatch.core.record import Header, Heartbeat, Reserves, Slot
+from twinwatch.core.record import Header, Heartbeat, Ping, Reserves, Slot
 from twinwatch.core.spec import RESTART_LIMIT_MAX
 from twinwatch.core.values import Desired, Exit, ExitKind, Identity, Phase, Role, Stage
 from twinwatch.linux import lock, statefile
@@ -56,7 +56,7 @@ def layout(packed: struct.Struct) -> list[tuple[int, int]]:
 
 
 def test_rows_follow_each_other():
-    for title in ("Selector", "Copy", "Header", "Slot", "Identity", "Exit", "Heartbeat", "Reserves"):
+    for title in ("Selector", "Copy", "Header", "Slot", "Identity", "Exit", "Heartbeat", "Ping", "Reserves"):
         at = 0
         for offset, size, *_ in table(title):
             assert int(offset) == at, f"{title}: a gap or an overlap at {offset}"
@@ -80,6 +80,7 @@ def test_map():
 def test_record():
     assert places("Record") == {
         "selector": (0, record.SELECTOR_SIZE),
+        "ping": (record.PING_AT, record.PING_SIZE),
         "copy 0": (record.COPY_AT[0], record.COPY_SIZE),
         "copy 1": (record.COPY_AT[1], record.COPY_SIZE),
     }
@@ -99,11 +100,12 @@ def test_record():
         ("Identity", record._IDENTITY, {}),
         ("Exit", record._EXIT, {}),
         ("Heartbeat", record._HEARTBEAT, {}),
+        ("Ping", record._PING, {}),
         ("Reserves", record._RESERVES, {"identities": (16, record.RESERVES_MAX * record.IDENTITY_SIZE)}),
     ],
 )
 def test_offsets_and_sizes(title, packed, more):
-    unused = {"Header": [(12, 4)], "Slot": [(67, 1)]}.get(title, [])
+    unused = {"Header": [(12, 4)]}.get(title, [])
     expected = [place for place in layout(packed) if place not in unused] + list(more.values())
     assert list(places(title).values()) == expected
 
@@ -129,17 +131,18 @@ def changes(plain, packed, field, value) -> tuple[int, int]:
         ("Identity", Identity(handle=b"\0" * 16), record.pack_identity),
         ("Exit", Exit(), record._pack_exit),
         ("Heartbeat", Heartbeat(), record.pack_heartbeat),
+        ("Ping", Ping(), record.pack_ping),
     ],
 )
 def test_each_field_is_where_the_table_says(title, plain, packed):
     found = places(title)
-    others = {"birth_hash": 7, "name": "x", "source": "t", "pair": "q", "births_ns": (2,)}
+    others = {"birth_hash": 7, "name": "x", "source": "t", "pair": "q", "births_ns": (2,), "note": "n"}
     for field in fields(plain):
         old = getattr(plain, field.name)
         match old:
             case bool():
                 value: object = not old
-            case IntEnum():
+            case IntEnum() | IntFlag():
                 value = type(old)(1 if old == 0 else 0)
             case int():
                 value = old + 1
@@ -166,11 +169,14 @@ def test_each_field_is_where_the_table_says(title, plain, packed):
         ("Ending", values.Ending),
         ("Exit kind", ExitKind),
         ("Stage", Stage),
+        ("Health", values.Health),
+        ("Met", values.Met),
+        ("Hook state", values.HookState),
     ],
 )
 def test_numbers(title, words):
     assert {int(number): name for number, name in table(title)} == {
-        one.value: one.name.lower() for one in words
+        one.value: one.name.lower() for one in words.__members__.values()
     }
 
 

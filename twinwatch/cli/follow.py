@@ -6,21 +6,21 @@ between two steps are found among the renamed ones. A step is a function of the 
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 BLOCK = 1 << 16
 LINE_MAX = 1 << 20  # a longer line is cut in pieces
 _KEPT_OPEN = 2  # the file of that name, and the one before it
 
 
-@dataclass(slots=True)
-class _Tail:
-    """One open file, and how far it was read."""
+class Tail:
+    """One open file, and how far it was read. It closes the file."""
 
-    fd: int
-    position: int = 0
-    rest: bytes = b""  # the beginning of a line that has no end yet
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.position = 0
+        self.rest = b""  # the beginning of a line that has no end yet
+        self.lost = 0  # bytes that were gone before they could be read
 
     @property
     def key(self) -> tuple[int, int]:
@@ -29,29 +29,47 @@ class _Tail:
 
     def lines(self) -> Iterator[bytes]:
         """Lines that have become complete, without their newline."""
-        if os.fstat(self.fd).st_size < self.position:  # it was cut short: it begins anew
-            self.position, self.rest = 0, b""
-        while data := os.pread(self.fd, BLOCK, self.position):
-            self.position += len(data)
+        while data := self.block():
             *complete, self.rest = (self.rest + data).split(b"\n")
             yield from complete
             if len(self.rest) > LINE_MAX:
                 yield self.rest
                 self.rest = b""
 
+    def block(self) -> bytes:
+        """What comes next; nothing at the end."""
+        if os.fstat(self.fd).st_size < self.position:  # it was cut short: it begins anew
+            self.position, self.rest = 0, b""
+        data = os.pread(self.fd, BLOCK, self.position)
+        self.position += len(data)
+        return data
+
+    def seek(self, last: int | None) -> None:
+        """Begin with that many last lines of what is there; None: with all of it."""
+        if last is not None:
+            self.position = start_of_last(self.fd, last)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
 
 class Follower:
     """Reads `path`, at first with its `backups` renamed predecessors, oldest first.
 
-    `last`: of the file that is there at the beginning only that many lines; None: all.
+    `last`: of the file that is there at the beginning only that many lines; None: all. `tail` makes the
+    reader of an open file.
     """
 
-    def __init__(self, path: str, *, backups: int = 0, last: int | None = None) -> None:
+    def __init__(
+        self, path: str, *, backups: int = 0, last: int | None = None, tail: Callable[[int], Tail] = Tail
+    ) -> None:
+        self._tail = tail
+        self.lost = 0
         self._names = [path, *(f"{path}.{number}" for number in range(1, backups + 1))]
-        self._tails: list[_Tail] = []
+        self._tails: list[Tail] = []
         self._open_newer()
-        if last is not None and self._tails:
-            self._tails[-1].position = start_of_last(self._tails[-1].fd, last)
+        if self._tails:
+            self._tails[-1].seek(last)
 
     @property
     def is_open(self) -> bool:
@@ -60,11 +78,15 @@ class Follower:
 
     def step(self) -> Iterator[bytes]:
         """Lines that were completed since the last step. To be read to its end."""
+        was_open = self.is_open
         self._open_newer()
+        if self.is_open and not was_open:
+            self._tails[-1].seek(None)
         for tail in self._tails:
             yield from tail.lines()
+            self.lost, tail.lost = self.lost + tail.lost, 0
         for tail in self._tails[:-_KEPT_OPEN]:
-            os.close(tail.fd)
+            tail.close()
         del self._tails[:-_KEPT_OPEN]
 
     def rest(self) -> bytes:
@@ -73,38 +95,44 @@ class Follower:
 
     def close(self) -> None:
         for tail in self._tails:
-            os.close(tail.fd)
+            tail.close()
         self._tails.clear()
 
     def _open_newer(self) -> None:
         known = {tail.key for tail in self._tails}
-        newer: list[_Tail] = []
+        newer: list[Tail] = []
         for name in self._names:
-            tail = _open(name)
-            if tail is None:
+            fd = _open(name)
+            if fd is None:
                 continue  # not there yet, or just being renamed
+            tail = self._tail(fd)
             if tail.key in known:
-                os.close(tail.fd)
+                tail.close()
                 break
             known.add(tail.key)
             newer.append(tail)
         self._tails += reversed(newer)
 
 
-def _open(path: str) -> _Tail | None:
+def _open(path: str) -> int | None:
     try:
-        return _Tail(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY))
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
         return None
 
 
 def start_of_last(fd: int, count: int) -> int:
     """Offset at which the last `count` lines of a file begin."""
+    return line_start(fd, 0, count)[0]
+
+
+def line_start(fd: int, first: int, count: int) -> tuple[int, int]:
+    """Offset at which the last `count` lines behind `first` begin, and how many beginnings are missing."""
     end = position = os.fstat(fd).st_size
     if count == 0:
-        return end
-    while position > 0:
-        size = min(BLOCK, position)
+        return end, 0
+    while position > first:
+        size = min(BLOCK, position - first)
         position -= size
         block = os.pread(fd, size, position)
         at = len(block)
@@ -113,5 +141,5 @@ def start_of_last(fd: int, count: int) -> int:
                 continue  # it ends the last line
             count -= 1
             if count == 0:
-                return position + at + 1
-    return 0
+                return position + at + 1, 0
+    return first, count

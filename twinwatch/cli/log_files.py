@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from twinwatch.cli.event_line import is_meant
 from twinwatch.cli.follow import Follower
+from twinwatch.cli.log_tail import LogTail
 from twinwatch.control.errors import NOT_INSTALLED, ControlError
 from twinwatch.core.expand import log_file
 from twinwatch.core.spec import PairSpec
+from twinwatch.linux.rotation_record import path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +52,25 @@ def log_files(spec: PairSpec, names: list[str], folder: str) -> dict[str, str]:
     return found
 
 
-def open_sources(files: dict[str, str], last: int | None, stack: ExitStack) -> list[Source]:
-    """`last`: how many of the lines that are there; None: all. The stack closes them."""
+def open_sources(files: dict[str, str], state: str, last: int | None, stack: ExitStack) -> list[Source]:
+    """`last`: how many of the lines that are there; None: all. The stack closes them.
+
+    `state`: the pair's state directory, where it is written down how the files were rotated.
+    """
     width = max(map(len, files.values()), default=0)
     return [
         Source(
             label,
             path,
             f"{label:{width}} | ".encode() if len(files) > 1 else b"",
-            stack.enter_context(closing(Follower(path, last=last))),
+            stack.enter_context(closing(_follower(path, state, last))),
         )
         for path, label in files.items()
     ]
+
+
+def _follower(path: str, state: str, last: int | None) -> Follower:
+    return Follower(path, last=last, tail=lambda fd: LogTail(fd, path, path_of(state, path)))
 
 
 def _unknown(name: str, spec: PairSpec) -> ControlError:

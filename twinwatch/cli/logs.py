@@ -31,13 +31,22 @@ def _logs(args: argparse.Namespace, output: "Output") -> int:
     require_records(paths)
     files = log_files(newest(paths), args.names, paths.logs)
     with ExitStack() as stack:
-        sources = open_sources(files, lines_wanted(args), stack)
+        sources = open_sources(files, paths.state, lines_wanted(args), stack)
         _remark_absent(sources)
-        for source in sources:
-            _write(output, source.lines(is_last=not args.follow))
+        _show(output, sources, is_last=not args.follow)
         if args.follow:
-            follow(lambda: _write(output, (line for source in sources for line in source.lines())))
+            follow(lambda: _show(output, sources, is_last=False))
     return 0
+
+
+def _show(output: "Output", sources: "list[Source]", *, is_last: bool) -> None:
+    from twinwatch.cli.output import remark
+
+    for source in sources:
+        _write(output, source.lines(is_last=is_last))
+        if source.follower.lost:
+            remark(f"twinwatch: {source.label}: {source.follower.lost} bytes are in no backup any more")
+            source.follower.lost = 0
 
 
 def _remark_absent(sources: "list[Source]") -> None:

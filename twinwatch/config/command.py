@@ -1,4 +1,4 @@
-"""What a worker executes: its arguments, and whether its program is there to be executed.
+"""What is executed: arguments, and whether the program is there to be executed.
 
 No shell is ever between. The program is searched as the worker will search it, now, so that a
 typing error is a line of the file and not a failed birth; what is found does not replace argv[0].
@@ -10,32 +10,37 @@ import shlex
 from twinwatch.config.fields import Fields, RefusedError, sequence, text
 from twinwatch.config.problem import quoted
 from twinwatch.config.tree import Kind, Node, Scalar
-from twinwatch.core.expand import argv, environ
+from twinwatch.core.expand import environ, expand
 from twinwatch.core.spec import WorkerSpec
 
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", "&>"})
 _EMPTY = "is empty: the first word must name a program"
 
 
-def read_command(fields: Fields) -> tuple[str, ...]:
-    """`command`, as a list or as one line in shell quoting; empty where it was refused."""
-    node = fields.node.entries.get("command")
+def read_command(fields: Fields, key: str = "command") -> tuple[str, ...]:
+    """A command, as a list or as one line in shell quoting; empty where it was refused."""
+    node = fields.node.entries.get(key)
     if isinstance(node, Scalar) and node.kind is Kind.TEXT:
-        return fields.get("command", _split, ())
-    count = fields.require("command", _count, 0)
-    words = fields.items("command", text)
+        return fields.get(key, _split, ())
+    count = fields.require(key, _count, 0)
+    words = fields.items(key, text)
     return words if len(words) == count else ()
 
 
-def check_program(worker: WorkerSpec, search_path: str, node: Node) -> None:
-    """Refuse a worker whose program is not there, for any of its instances."""
-    if not worker.command or not worker.directory:
+def check_program(node: Node, command: tuple[str, ...], search_path: str, worker: WorkerSpec) -> None:
+    """Refuse a command of a worker whose program is not there, for any of its instances."""
+    if not command or not worker.directory:
         return  # refused already
     for instance in range(worker.instances):
         path = environ(worker, [("PATH", search_path)], instance)["PATH"]
-        complaint = _complaint(argv(worker, instance)[0], worker.directory, path)
-        if complaint:
-            raise RefusedError(node, complaint)
+        check_executable(node, expand(command[0], instance), worker.directory, path)
+
+
+def check_executable(node: Node, program: str, directory: str, search_path: str) -> None:
+    """Refuse a program that is not there, as it would be searched from a directory."""
+    complaint = _complaint(program, directory, search_path)
+    if complaint:
+        raise RefusedError(node, complaint)
 
 
 def _split(node: Node) -> tuple[str, ...]:

@@ -14,16 +14,18 @@ from typing import TypeVar
 
 from twinwatch.config.problem import Report, quoted
 from twinwatch.config.tree import Broken, Kind, Mapping, Node, Place, Scalar, Sequence, boolean
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
-DURATION_MAX_NS = 365 * 24 * 3600 * SECOND_NS
+DAY_NS = 24 * 3600 * SECOND_NS
+DURATION_MAX_NS = 365 * DAY_NS
 SIZE_MAX = 2**63 - 1
+PERCENT_MIN, PERCENT_MAX = 1, 100_000
 
 _UNITS_NS = {
-    "d": 24 * 3600 * SECOND_NS,
+    "d": DAY_NS,
     "h": 3600 * SECOND_NS,
     "m": 60 * SECOND_NS,
     "s": SECOND_NS,
@@ -38,6 +40,7 @@ _UNITS_BYTES = {"": 1, "B": 1} | {
 }
 _SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)([A-Za-z]*)", re.ASCII)
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)%", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 
 
@@ -74,9 +77,9 @@ class Fields:
             self.refuse(RefusedError(self.node, f"the key {quoted(key)} is missing", self.node.label))
         return self.get(key, read, stand_in)
 
-    def section(self, key: str, read: Callable[["Fields"], T], default: T) -> T:
-        """A mapping with keys of its own."""
-        inner = self.get(key, mapping, None)
+    def section(self, key: str, read: Callable[["Fields"], T], default: T, short: str = "") -> T:
+        """A mapping with keys of its own; anything else is the value of its key `short`, if there is one."""
+        inner = self.get(key, lambda node: long_form(node, short) if short else mapping(node), None)
         return default if inner is None else Fields(inner, self.report).read(read, default)
 
     def items(self, key: str, read: Callable[[Node], T]) -> tuple[T, ...]:
@@ -172,6 +175,11 @@ def mapping(node: Node) -> Mapping:
     return node
 
 
+def long_form(node: Node, short: str) -> Mapping:
+    """`VALUE` as `{short: VALUE}`, so that there is one way to read it."""
+    return node if isinstance(node, Mapping) else Mapping(node.path, node.place, node.label, {short: node})
+
+
 def sequence(node: Node) -> tuple[Node, ...]:
     """A list, its items not yet read."""
     if not isinstance(node, Sequence):
@@ -196,6 +204,13 @@ def full_text(node: Node) -> str:
     if not value:
         raise RefusedError(node, "must not be empty")
     return value
+
+
+def flag(node: Node) -> bool:
+    """`true` or `false`, in any of YAML's words for it."""
+    if not isinstance(node, Scalar) or node.kind is not Kind.BOOLEAN:
+        raise expected("true or false", node)
+    return boolean(node.text) == "true"
 
 
 def integer(low: int, high: int) -> Callable[[Node], int]:
@@ -274,6 +289,29 @@ def size(node: Node) -> int:
     if match is None or match[2] not in _UNITS_BYTES:
         raise expected("a size such as 64MiB, 1GB or 1000", node)
     return _within(node, _scaled(match[1], _UNITS_BYTES[match[2]]), 0, SIZE_MAX)
+
+
+def size_from(low: int) -> Callable[[Node], int]:
+    """A size of at least `low` bytes."""
+
+    def read(node: Node) -> int:
+        value = size(node)
+        if value < low:
+            raise RefusedError(node, f"must be at least {low} bytes, found {value}")
+        return value
+
+    return read
+
+
+def percent(node: Node) -> float:
+    """`90%`, `150%`: percent of one core."""
+    match = _PERCENT.fullmatch(node.text) if isinstance(node, Scalar) else None
+    if match is None:
+        raise expected("percent of one core, such as 90% or 150%", node)
+    value = float(match[1])
+    if not PERCENT_MIN <= value <= PERCENT_MAX:
+        raise RefusedError(node, f"must be {PERCENT_MIN}% to {PERCENT_MAX}%, found {match[0]}")
+    return value
 
 
 def _scaled(decimal: str, unit: int) -> int:

@@ -5,21 +5,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain, pairwise
 from os.path import normpath
 
+from twinwatch.config.alerts import Sender, read_alerts
 from twinwatch.config.fields import Fields, RefusedError, duration, integer, mapping, show_duration, text
+from twinwatch.config.groups import Groups, Order, read_groups
 from twinwatch.config.problem import Report, quoted
 from twinwatch.config.tree import Mapping, Node, Place, Scalar, Sequence, merge
 from twinwatch.config.worker import OWN_KEYS, Surroundings, lengthen, read_settings, read_worker
-from twinwatch.core.expand import log_file
+from twinwatch.core.expand import fifo_name, has_sink, log_file
 from twinwatch.core.record import RESERVES_MAX
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, PairSpec, Watch, WorkerSpec
+from twinwatch.core.spec import PairSpec, Watch, WorkerSpec
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 
 INTERVALS_IN_TIMEOUT = 3  # fewer, and one late heartbeat convicts a healthy twin
 CYCLES_TOLD = 10
 PLACES_MAX = 4096
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_BACKUP = re.compile(r"(.+)\.\d+(?:\.gz)?", re.ASCII)
 _NOTHING = Mapping("", Place(1, 1), Place(1, 1))
 
 
@@ -42,10 +47,23 @@ def _read_pair(fields: Fields, folder: str, search_path: str) -> PairSpec:
     shared = fields.get("defaults", mapping, _NOTHING)
     given = fields.get("workers", mapping, _NOTHING)
     around = Surroundings(folder, search_path, tuple(given.entries))
-    workers = _read_workers(given, _read_defaults(shared, fields.report, around), fields.report, around)
-    for problem in (*_crowd(workers, given), *_shared_logs(workers), *_cycles(workers)):
+    groups = fields.section("groups", partial(read_groups, around.names), Groups((), {}))
+    alerts = read_alerts(Sender(folder, search_path, around.names), fields)
+    workers = [
+        replace(worker, spec=groups.bind(worker.spec))
+        for worker in _read_workers(
+            given, _read_defaults(shared, fields.report, around), fields.report, around
+        )
+    ]
+    problems = (
+        _crowd(workers, given),
+        _shared_logs(workers),
+        _backups(workers),
+        _cycles(workers, groups.order),
+    )
+    for problem in chain.from_iterable(problems):
         fields.refuse(problem)
-    return PairSpec(name, watch, tuple(worker.spec for worker in workers))
+    return PairSpec(name, watch, tuple(worker.spec for worker in workers), groups.specs, alerts)
 
 
 def _pair_name(node: Node) -> str:
@@ -78,7 +96,7 @@ def _read_defaults(given: Mapping, report: Report, around: Surroundings) -> Mapp
     fields = Fields(lengthen(given), report)
     for key in given.entries.keys() & OWN_KEYS:
         fields.get(key, _refuse_own, None)
-    fields.read(partial(read_settings, around), None)
+    fields.read(partial(read_settings, around, []), None)
     known = fields.known()
     return replace(known, entries={key: node for key, node in known.entries.items() if key not in OWN_KEYS})
 
@@ -98,11 +116,11 @@ def _read_workers(given: Mapping, shared: Mapping, report: Report, around: Surro
 
 
 def _crowd(workers: Iterable[_Read], given: Mapping) -> Iterator[RefusedError]:
-    count = sum(worker.spec.instances for worker in workers)
+    count = sum(worker.spec.instances * (1 + has_sink(worker.spec)) for worker in workers)
     if count > PLACES_MAX:
-        yield RefusedError(
-            given, f"{count} instances in all: a pair guards at most {PLACES_MAX}", given.label
-        )
+        piped = " with those that read `log`" if any(has_sink(worker.spec) for worker in workers) else ""
+        message = f"{count} instances in all{piped}: a pair guards at most {PLACES_MAX}"
+        yield RefusedError(given, message, given.label)
 
 
 def _shared_logs(workers: Iterable[_Read]) -> Iterator[RefusedError]:
@@ -110,7 +128,7 @@ def _shared_logs(workers: Iterable[_Read]) -> Iterator[RefusedError]:
     owners: dict[str, str] = {}
     for worker in workers:
         name = worker.spec.name
-        files = {normpath(log_file(worker.spec, instance)) for instance in range(worker.spec.instances)}
+        files = _files(worker.spec)
         taken = min((file for file in files if file in owners), default=None)
         if taken is not None:
             log = worker.fields.at("log")
@@ -119,7 +137,31 @@ def _shared_logs(workers: Iterable[_Read]) -> Iterator[RefusedError]:
         owners |= dict.fromkeys(files, name)
 
 
-def _cycles(workers: Iterable[_Read]) -> Iterator[RefusedError]:
+def _backups(workers: Iterable[_Read]) -> Iterator[RefusedError]:
+    """A log where another one's backups will be."""
+    owners = {
+        file: worker.spec.name for worker in workers if worker.spec.rotate for file in _files(worker.spec)
+    }
+    for worker in workers:
+        for file in sorted(_files(worker.spec)):
+            match = _BACKUP.fullmatch(file)
+            if match and match[1] in owners:
+                log = worker.fields.at("log")
+                message = f"{quoted(file)} is a backup of the log of worker {quoted(owners[match[1]])}"
+                yield RefusedError(log, message, log.label)
+                break
+
+
+def _files(worker: WorkerSpec) -> set[str]:
+    """What the instances of a worker have in the log directory, or where it names them."""
+    instances = range(worker.instances)
+    fifos = {fifo_name(worker, instance) for instance in instances if has_sink(worker)}
+    if worker.log_command:
+        return fifos
+    return fifos | {normpath(log_file(worker, instance)) for instance in instances}
+
+
+def _cycles(workers: Iterable[_Read], order: Order) -> Iterator[RefusedError]:
     """Each circle of dependencies once, told where its first worker in the file closes it."""
     by_name = {worker.spec.name: worker for worker in workers}
     graph = {name: set(worker.spec.depends_on) & by_name.keys() for name, worker in by_name.items()}
@@ -130,9 +172,19 @@ def _cycles(workers: Iterable[_Read]) -> Iterator[RefusedError]:
             circle = _turned(error.args[1][:0:-1], list(by_name))
             graph[circle[0]].discard(circle[1])
             node = _item(by_name[circle[0]].fields.at("depends_on"), circle[1])
-            yield RefusedError(node, f"depends on itself: {' -> '.join([*circle, circle[0]])}")
+            yield _circle(circle, node, order)
         else:
             return
+
+
+def _circle(circle: list[str], node: Node, order: Order) -> RefusedError:
+    """Told at the group where only its order makes the first step, or else any other one."""
+    message = f"depends on itself: {' -> '.join([*circle, circle[0]])}"
+    grouped = [order[step] for step in pairwise([*circle, circle[0]]) if step in order]
+    if not grouped:
+        return RefusedError(node, message)
+    message += ": the workers of a group start in the order in which it names them"
+    return RefusedError(grouped[0], message)
 
 
 def _turned(circle: list[str], order: list[str]) -> list[str]:

@@ -15,16 +15,8 @@ from twinwatch.config.fields import (
     unknown,
 )
 from twinwatch.config.tree import Kind, Node, Scalar
-from twinwatch.core.spec import (
-    MILLISECOND_NS,
-    RESTART_LIMIT_MAX,
-    Backoff,
-    Limit,
-    OnUnknown,
-    Policy,
-    Restart,
-    Stop,
-)
+from twinwatch.core.spec import RESTART_LIMIT_MAX, Backoff, Limit, OnUnknown, Policy, Restart, Stop
+from twinwatch.core.timing import MILLISECOND_NS
 
 FACTOR_MAX = 100.0
 BURST_MAX = 1000
@@ -41,7 +33,7 @@ def read_restart(fields: Fields) -> Restart:
         success_codes=_read_success_codes(fields),
         on_unknown=fields.get("on_unknown", choice(OnUnknown), usual.on_unknown),
         backoff=fields.section("backoff", _read_backoff, usual.backoff),
-        limit=fields.section("limit", _read_limit, None),
+        limit=fields.section("limit", read_limit, None),
     )
 
 
@@ -77,7 +69,8 @@ def _read_backoff(fields: Fields) -> Backoff:
     return backoff
 
 
-def _read_limit(fields: Fields) -> Limit | None:
+def read_limit(fields: Fields) -> Limit:
+    """So many restarts in so much time."""
     restarts = fields.require("restarts", integer(1, RESTART_LIMIT_MAX), 1)
     within_ns = fields.require("within", duration(MILLISECOND_NS, DURATION_MAX_NS), MILLISECOND_NS)
     return Limit(restarts, within_ns)

@@ -10,23 +10,33 @@ of the last KEPT generations can read it. Watchers import this module: json, os 
 import json
 import os
 from binascii import crc32
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
+from twinwatch.core.checks import Action, Beat, Health, Probe, ProbeKind, Ready, Resources
 from twinwatch.core.spec import (
     Account,
+    Alert,
     Backoff,
+    Cgroup,
+    Group,
+    Hook,
     Limit,
     OnUnknown,
     PairSpec,
     Policy,
     Restart,
+    Rotate,
     Stop,
+    Strategy,
     Watch,
     WorkerSpec,
 )
 
-LAYOUT = 1
+T = TypeVar("T")
+
+LAYOUT = 2
 KEPT = 3
 
 _DRAFT = "config.draft"
@@ -136,27 +146,67 @@ def _generations(directory: str) -> list[int]:
 
 
 def _pair(fields: dict[str, Any]) -> PairSpec:
-    nested = {"watch": Watch(**fields["watch"]), "workers": tuple(map(_worker, fields["workers"]))}
+    nested = {
+        "watch": Watch(**fields["watch"]),
+        "workers": tuple(map(_worker, fields["workers"])),
+        "groups": tuple(map(_group, fields["groups"])),
+        "alerts": tuple(Alert(**_frozen(alert)) for alert in fields["alerts"]),
+    }
     return PairSpec(**_frozen(fields) | nested)
 
 
+def _group(fields: dict[str, Any]) -> Group:
+    nested = {"strategy": Strategy(fields["strategy"]), "limit": _maybe(Limit, fields["limit"])}
+    return Group(**_frozen(fields) | nested)
+
+
 def _worker(fields: dict[str, Any]) -> WorkerSpec:
-    account = fields["account"]
     nested = {
-        "account": None if account is None else Account(**_frozen(account)),
+        "account": _maybe(Account, fields["account"]),
         "restart": _restart(fields["restart"]),
         "stop": Stop(**fields["stop"]),
+        "rotate": _maybe(Rotate, fields["rotate"]),
+        "ready": _ready(fields["ready"]),
+        "health": _health(fields["health"]),
+        "resources": _resources(fields["resources"]),
+        "cgroup": _maybe(Cgroup, fields["cgroup"]),
+        "before_start": _maybe(Hook, fields["before_start"]),
+        "after_exit": _maybe(Hook, fields["after_exit"]),
     }
     return WorkerSpec(**_frozen(fields) | nested)
 
 
+def _maybe(kind: Callable[..., T], fields: dict[str, Any] | None) -> T | None:
+    return None if fields is None else kind(**_frozen(fields))
+
+
+def _probe(fields: dict[str, Any]) -> Probe:
+    return Probe(**_frozen(fields) | {"kind": ProbeKind(fields["kind"])})
+
+
+def _ready(fields: dict[str, Any] | None) -> Ready | None:
+    if fields is None:
+        return None
+    return Ready(**fields | {"probes": tuple(map(_probe, fields["probes"]))})
+
+
+def _health(fields: dict[str, Any]) -> Health:
+    nested = {"heartbeat": _maybe(Beat, fields["heartbeat"]), "probes": tuple(map(_probe, fields["probes"]))}
+    return Health(**fields | nested)
+
+
+def _resources(fields: dict[str, Any] | None) -> Resources | None:
+    if fields is None:
+        return None
+    return Resources(**_frozen(fields) | {"action": Action(fields["action"])})
+
+
 def _restart(fields: dict[str, Any]) -> Restart:
-    limit = fields["limit"]
     nested = {
         "policy": Policy(fields["policy"]),
         "on_unknown": OnUnknown(fields["on_unknown"]),
         "backoff": Backoff(**fields["backoff"]),
-        "limit": None if limit is None else Limit(**limit),
+        "limit": _maybe(Limit, fields["limit"]),
     }
     return Restart(**_frozen(fields) | nested)
 

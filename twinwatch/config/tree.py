@@ -10,6 +10,7 @@ Invariants: the tree is finite and at most DEPTH_MAX deep, also where aliases re
 themselves; no text in it holds a NUL or half a surrogate pair.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -34,6 +35,7 @@ class Kind(Enum):
     DATE = "timestamp"
 
 
+_ALERT = re.compile(r"alerts\[\d+\]", re.ASCII)
 _KINDS = {_TAG + kind.value: kind for kind in Kind}
 
 
@@ -206,7 +208,7 @@ class _Builder:
         entries: dict[str, Node] = {}
         for key_node, value_node in node.value:
             label = _place(key_node.start_mark)
-            complaint = _bad_key(key_node)
+            complaint = "" if _is_on(key_node, here.path) else _bad_key(key_node)
             if complaint:
                 self._report.add(label.line, label.column, here.path, complaint)
                 continue
@@ -227,6 +229,11 @@ class _Builder:
 def _step(path: str, key: str) -> str:
     shown = key if key.isprintable() and key else quoted(key)
     return f"{path}.{shown}" if path else shown
+
+
+def _is_on(node: yaml.Node, path: str) -> bool:
+    """`on:` of an alert, which YAML 1.1 takes for a truth: the one key of ours that it does so to."""
+    return isinstance(node, yaml.ScalarNode) and node.value == "on" and bool(_ALERT.fullmatch(path))
 
 
 def _bad_key(node: yaml.Node) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from twinwatch.control.errors import NOT_RUNNING, ControlError
 from twinwatch.core.record import Damage, Header, Slot
-from twinwatch.core.spec import SECOND_NS
+from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import WATCHER_ROLES, Role
 from twinwatch.linux import machine, process
 from twinwatch.linux.birth import Seat, compare_and_write

@@ -10,9 +10,10 @@ from twinwatch.control.operator import exclusive
 from twinwatch.control.status import status_of
 from twinwatch.control.target import Target
 from twinwatch.core.record import Damage, Heartbeat
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, PairSpec
+from twinwatch.core.spec import PairSpec
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Identity, Phase, Role
-from twinwatch.guard import REPORT, WORKER, Guard
+from twinwatch.guard import HOOK, REPORT, WORKER, Guard
 from twinwatch.linux import process, remains, wishes
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
@@ -97,7 +98,7 @@ class _StandIn:
     def __init__(self, paths: Paths, state: StateFile) -> None:
         spec = _spec(paths, state)
         self._loop = Loop()
-        seat = Seat(Role.GUEST, config_generation=spec.generation)
+        seat = Seat(Role.GUEST, config_generation=state.header().config_generation)
         self._pair = Pair(paths, spec, state, seat, EventLog(paths.events, paths.pair, "down"))
         self._guard = Guard(self._pair, self._loop, None)
         self._guard.adopt(spec)
@@ -113,6 +114,8 @@ class _StandIn:
                 self._guard.pidfd_ready(index)
             elif kind == REPORT:
                 self._guard.report_ready(index)
+            elif kind == HOOK:
+                self._guard.hook_ready(index)
         for due in self._loop.take_due(monotonic_ns()):
             if isinstance(due, int):
                 self._guard.look_again(due)
@@ -187,10 +190,19 @@ def _of_the_pair(state: StateFile) -> list[Identity]:
     return identities
 
 
+def _remove_contact(directory: str) -> None:
+    """Heartbeat files and the notify socket, which nobody uses any more."""
+    with suppress(OSError):  # any errno: a user of another pair put something else into it
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+
+
 def _remove(paths: Paths) -> None:
     """Nothing of the pair lives: its runtime directory goes, its wishes stay."""
     with suppress(FileNotFoundError):
         os.unlink(f"{paths.runtime}/state")
     with suppress(OSError):  # any errno: somebody put something else into it
         os.rmdir(paths.runtime)
+    _remove_contact(paths.contact)
     EventLog(paths.events, paths.pair, "down").write("down")

@@ -6,7 +6,8 @@ from twinwatch.config import snapshot
 from twinwatch.control.access import POLL_MS
 from twinwatch.control.errors import ControlError
 from twinwatch.core.record import Damage, Slot
-from twinwatch.core.spec import SECOND_NS, PairSpec
+from twinwatch.core.spec import PairSpec
+from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import WATCHER_ROLES, Desired, ExitKind, Phase
 from twinwatch.linux import process
 from twinwatch.linux.clock import monotonic_ns
@@ -52,7 +53,8 @@ def missing(state: StateFile, spec: PairSpec) -> str:
         except Damage:
             continue
         if not is_settled(slot, name, instance, spec):
-            return f"{slot.label or name} is {slot.phase.name.lower()}"
+            unready = slot.phase is Phase.RUNNING and not slot.ready
+            return f"{slot.label or name} is " + ("not ready" if unready else slot.phase.name.lower())
     return ""
 
 
@@ -62,7 +64,9 @@ def is_settled(slot: Slot, name: str, instance: int, spec: PairSpec) -> bool:
         return False
     worker = next(worker for worker in spec.workers if worker.name == name)
     if slot.phase is Phase.RUNNING:
-        return slot.birth_hash == worker.birth_hash and slot.generation > slot.end_generation
+        is_job = worker.ready is not None and worker.ready.exit
+        right = slot.birth_hash == worker.birth_hash and slot.generation > slot.end_generation
+        return right and (slot.ready or is_job)
     if slot.phase is Phase.STOPPED and slot.desired is Desired.RUN:
         return slot.generation > slot.end_generation and slot.exit.kind is not ExitKind.NONE
     return slot.phase in _SETTLED

@@ -8,9 +8,10 @@ import psutil
 from twinwatch.config import snapshot
 from twinwatch.control import access
 from twinwatch.control.target import Target
+from twinwatch.core.checks import NO_HEALTH
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import PairSpec
-from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Phase, Role
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Health, Phase, Role
 from twinwatch.linux import machine, wishes
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
@@ -95,7 +96,7 @@ def _is_well(worker: dict[str, Any]) -> bool:
     if worker["desired"] != "run":
         return True
     if worker["phase"] == "running":
-        return bool(worker["ready"])
+        return bool(worker["ready"]) and worker["health"] != "unhealthy"
     return worker["phase"] == "stopped" and worker["last_exit"] is not None
 
 
@@ -145,13 +146,23 @@ def _worker(state: StateFile, index: int, spec: PairSpec, now_ns: int) -> dict[s
         "desired": slot.desired.name.lower(),
         "owner": slot.owner.label if slot.owner in WATCHER_ROLES else None,
         "ready": slot.ready and slot.phase in (Phase.RUNNING, Phase.PAUSED),
-        "health": None,
+        "health": slot.health.name.lower() if _is_judged(slot, spec) else None,
         "restarts": slot.restarts,
         "uptime_s": _seconds(now_ns - slot.born_ns) if alive else None,
         "last_exit": describe_exit(slot.exit) if slot.exit.kind is not ExitKind.NONE else None,
         "memory_bytes": memory,
         "cpu_percent": cpu,
+        "note": slot.note or None,
+        "internal": slot.name.startswith("_"),
     }
+
+
+def _is_judged(slot: Slot, spec: PairSpec) -> bool:
+    """Whether anything tells that this worker is well, besides being there."""
+    worker = next((worker for worker in spec.workers if worker.name == slot.name), None)
+    if worker is None:
+        return False
+    return slot.health is not Health.UNKNOWN or worker.health != NO_HEALTH or worker.resources is not None
 
 
 def _damaged(index: int, spec: PairSpec, damage: Damage) -> dict[str, Any] | None:

@@ -13,7 +13,8 @@ from twinwatch import reserve
 from twinwatch.config import snapshot
 from twinwatch.config.load import load
 from twinwatch.config.places import assign_places
-from twinwatch.control import access, settle
+from twinwatch.config.services import with_services
+from twinwatch.control import access, registry, settle
 from twinwatch.control.errors import NOT_ALLOWED, ControlError
 from twinwatch.control.operator import exclusive
 from twinwatch.control.status import status_of
@@ -167,6 +168,7 @@ def _refuse_while_alive(paths: Paths) -> None:
 def _create(paths: Paths, spec: PairSpec) -> StateFile:
     _refuse_while_alive(paths)
     previous = _newest_generation(paths)
+    spec = complete(spec, paths)
     spec = replace(spec, generation=previous + 1, places=assign_places(spec.workers, ()))
     snapshot.write(paths.snapshots, spec)
     kept = wishes.read(paths)
@@ -198,6 +200,11 @@ def _create(paths: Paths, spec: PairSpec) -> StateFile:
     return StateFile(paths.runtime, spec.watch.timeout_ns)
 
 
+def complete(spec: PairSpec, paths: Paths) -> PairSpec:
+    """The configuration with what is not in its file: registered workers, and internal ones."""
+    return with_services(registry.with_registered(spec, paths), paths)
+
+
 def _slots(spec: PairSpec) -> int:
     return max((place[0] for place in spec.places), default=FIRST_WORKER_SLOT) + 1 + _SPARE_SLOTS
 
@@ -219,20 +226,33 @@ def _publish_if_changed(paths: Paths, spec: PairSpec, state: StateFile) -> None:
     publish(paths, state, spec, old)
 
 
-def publish(paths: Paths, state: StateFile, spec: PairSpec, old: PairSpec) -> PairSpec:
-    """Put a configuration in force: snapshot first, then one change of the header."""
-    places = assign_places(spec.workers, old.places)
-    spec = replace(spec, generation=old.generation + 1, places=places)
+def publish(
+    paths: Paths,
+    state: StateFile,
+    spec: PairSpec,
+    old: PairSpec,
+    record: Callable[[PairSpec], None] = lambda _spec: None,
+) -> PairSpec:
+    """Put a configuration in force: snapshot first, then one change of the header.
+
+    `record` is called in the same critical section, for slots that have to change with it.
+    """
+    spec = complete(spec, paths)
+    spec = replace(spec, generation=old.generation + 1, places=assign_places(spec.workers, old.places))
     snapshot.write(paths.snapshots, spec)
     slots = max(_slots(spec), state.header().slots)
     state.extend(slots)
-    access.change_header(
-        state,
-        config_generation=spec.generation,
-        slots=slots,
-        source_device=spec.source_device,
-        source_inode=spec.source_inode,
-    )
+    with state.lock:
+        state.check_not_moved()
+        record(spec)
+        header = replace(
+            state.header(),
+            config_generation=spec.generation,
+            slots=slots,
+            source_device=spec.source_device,
+            source_inode=spec.source_inode,
+        )
+        state.write_header(header)
     return spec
 
 

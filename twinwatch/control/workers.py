@@ -19,6 +19,7 @@ from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
 from twinwatch.linux.statefile import StateFile
 
 ALL = "all"
+INTERNAL = "_"  # internal workers have names that begin so; `all` means the user's
 _NO_PROCESS = frozenset({Phase.STOPPED, Phase.FREE, Phase.FATAL, Phase.BACKOFF})
 
 
@@ -170,7 +171,7 @@ def find(state: StateFile, names: list[str]) -> list[int]:
         if slot.phase is not Phase.FREE:
             known[index] = slot
     if names == [ALL]:
-        return list(known)
+        return [index for index, slot in known.items() if not slot.name.startswith(INTERNAL)]
     found: dict[int, None] = {}
     for name in names:
         matching = [index for index, slot in known.items() if _matches(slot, name)]

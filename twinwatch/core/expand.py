@@ -1,4 +1,4 @@
-"""What one instance of a worker gets: its arguments, its environment and its log file.
+"""What one instance of a worker gets: its arguments, its environment, its log file and the FIFO before it.
 
 The literal `{instance}` is replaced by the instance's number, counted from 0; every other brace
 stays as it was written, so that JSON and shell text need no escaping.
@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from twinwatch.core.spec import Account, WorkerSpec
 
 INSTANCE = "{instance}"
+SINK_PREFIX = "_log."  # no worker of a user's begins with `_`
+STAMP = "stamp"  # the service that puts the time before each line
 
 # Addressed to the process that published the configuration, not to its workers.
 _PRIVATE_NAMES = frozenset({"NOTIFY_SOCKET"})
@@ -23,9 +25,9 @@ def expand(text: str, instance: int) -> str:
     return text.replace(INSTANCE, str(instance))
 
 
-def argv(worker: WorkerSpec, instance: int) -> tuple[str, ...]:
-    """The arguments of one instance, program name first, as written (not resolved on PATH)."""
-    return tuple(expand(argument, instance) for argument in worker.command)
+def argv(command: Iterable[str], instance: int) -> tuple[str, ...]:
+    """A command for one instance, program name first, as written (not resolved on PATH)."""
+    return tuple(expand(argument, instance) for argument in command)
 
 
 def environ(worker: WorkerSpec, inherited: Iterable[tuple[str, str]], instance: int) -> dict[str, str]:
@@ -38,10 +40,32 @@ def environ(worker: WorkerSpec, inherited: Iterable[tuple[str, str]], instance: 
 
 
 def log_file(worker: WorkerSpec, instance: int) -> str:
-    """Where one instance logs; a relative path is meant from the pair's log directory."""
+    """Where one instance logs; a relative path is meant from the pair's log directory.
+
+    A stamp logs where the worker would whose lines it stamps.
+    """
     if worker.log:
         return expand(worker.log, instance)
-    return f"{worker.name}.{instance}.log" if instance else f"{worker.name}.log"
+    name = worker.name.removeprefix(SINK_PREFIX) if worker.service == STAMP else worker.name
+    return f"{name}.{instance}.log" if instance else f"{name}.log"
+
+
+def fifo_name(worker: WorkerSpec, instance: int) -> str:
+    """The FIFO, in the pair's log directory, that takes what one instance prints; empty: its file does.
+
+    The sink behind it has the same name as its `source`, with `{instance}` in it.
+    """
+    return expand(fifo_source(worker), instance) if has_sink(worker) else ""
+
+
+def fifo_source(worker: WorkerSpec) -> str:
+    """The `source` of a worker's sink."""
+    return f"{worker.name}.{INSTANCE}.fifo"
+
+
+def has_sink(worker: WorkerSpec) -> bool:
+    """Whether another process stands between what a worker prints and its log."""
+    return bool(worker.log_command) or worker.timestamps
 
 
 def _is_private(name: str) -> bool:

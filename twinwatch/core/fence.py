@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from twinwatch.core.record import Header, Slot
 from twinwatch.core.spec import RESTART_LIMIT_MAX
-from twinwatch.core.values import Desired, Ending, Identity, Phase, Role
+from twinwatch.core.values import Desired, Ending, Health, HookState, Identity, Met, Phase, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,11 @@ def born(
         ending=Ending.NONE,
         killed=False,
         ready=False,
-        health=0,
+        health=Health.UNKNOWN,
+        signed_off=False,
+        hook=HookState.NONE,
+        met=Met.NOTHING,
+        note="",
         restarts=slot.restarts + is_restart,
         births_ns=births,
     )

@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
-from twinwatch.core import restart
+from twinwatch.core import readiness, restart
 from twinwatch.core.record import Slot
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS, Stop, WorkerSpec
-from twinwatch.core.values import NO_EXIT, Desired, Ending, Exit, ExitKind, Phase
+from twinwatch.core.spec import Stop, WorkerSpec
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
+from twinwatch.core.values import NO_EXIT, Desired, Ending, Exit, ExitKind, Health, HookState, Met, Phase
 
 LEFTOVER_PAUSE_NS = 5 * MILLISECOND_NS
 UNKILLABLE_PAUSE_NS = 5 * SECOND_NS
 LEAVING_NS = 2 * SECOND_NS  # for what notices by itself that its leader is dead, as PostgreSQL's children do
 _DEFAULT_STOP = Stop()
+_IN_ORDER = frozenset({Ending.DOWN, Ending.STOP, Ending.REMOVED, Ending.GROUP})  # dependants end first
 
 
 class Life(Enum):
@@ -37,6 +39,35 @@ class Rest(Enum):
     ESCAPED = "escaped"
 
 
+class HookLife(Enum):
+    """The process of an `after_exit` hook that the slot names."""
+
+    NONE = "none"
+    ALIVE = "alive"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a living worker has to end, found by the guard that looks at it."""
+
+    ending: Ending
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The other members of a slot's group, as far as they matter to it."""
+
+    to_drag: tuple[int, ...] = ()  # slots that have to end with this one
+    ending: bool = False  # some of them have not ended yet
+    exceeded: str = ""  # why the group has to give up
+    gave_up: bool = False  # another member is fatal because of its group
+
+
+_NO_KIN = Kin()
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A slot as its guard sees it at `now_ns`. `spec` is None when the configuration lost it."""
@@ -46,6 +77,7 @@ class View:
     pair: Desired
     now_ns: int
     life: Life = Life.NONE
+    is_newer: bool = False  # of a configuration that this guard has not taken over yet
     rest: Rest = Rest.UNSEEN
     end: Exit | None = None  # how a dead one ended; None: not known yet
     instance: int = 0
@@ -54,6 +86,13 @@ class View:
     gate_until_ns: int = 0  # by then a starting one has its program, or is ended
     dependencies_ready: bool = True
     dependants_live: bool = False
+    verdict: Verdict | None = None
+    met: Met = Met.NOTHING  # conditions of readiness that this guard has seen
+    is_beating: bool = False
+    is_fresh: bool = True  # this guard was not away: what passed without it, it may judge
+    signed_off: bool = False
+    hook: HookLife = HookLife.NONE
+    kin: Kin = _NO_KIN
     chance: float = 0.5
 
 
@@ -92,6 +131,20 @@ class Birth:
 
 
 @dataclass(frozen=True, slots=True)
+class RunHook:
+    """Let a gated child become the `after_exit` hook, recorded in `slot`."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Drag:
+    """Have other members of the group end as well."""
+
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Examine:
     """Look what the dead leader left, and end what of it is in its group."""
 
@@ -101,10 +154,12 @@ class EndEscaped:
     """End the processes that hold the slot's token."""
 
 
-Action = Wait | Change | Signal | Birth | Examine | EndEscaped
+Action = Wait | Change | Signal | Birth | Examine | EndEscaped | RunHook | Drag
 
 
 def decide(view: View) -> Action:
+    if view.is_newer:  # R23
+        return Wait()
     match view.life:
         case Life.UNKNOWABLE:
             return Wait()
@@ -128,7 +183,9 @@ def ending_of(view: View) -> Ending:
     if slot.desired is Desired.STOP:
         return Ending.STOP
     if slot.generation <= slot.end_generation:
-        return Ending.RESTART
+        return Ending.GROUP if slot.ending is Ending.GROUP else Ending.RESTART
+    if view.kin.gave_up:
+        return Ending.GROUP
     if slot.birth_hash != spec.birth_hash and slot.desired is not Desired.PAUSE:
         return Ending.RELOAD
     return Ending.NONE
@@ -148,21 +205,64 @@ def _alive(view: View) -> Action:
         return _stopping(view)
     ending = ending_of(view)
     if ending is not Ending.NONE:
-        if view.dependants_live and ending in (Ending.DOWN, Ending.STOP, Ending.REMOVED):
+        if view.dependants_live and ending in _IN_ORDER:
             return Wait()
-        return _ask_to_end(view, ending)
+        return _ask_to_end(view, ending, slot.note if ending is Ending.RESTART else "")
     if slot.phase is Phase.STARTING:
         return _starting(view)
     wanted = Phase.PAUSED if slot.desired is Desired.PAUSE else Phase.RUNNING
     if slot.phase is not wanted:
-        return Change(replace(slot, phase=wanted), "paused" if wanted is Phase.PAUSED else "resumed")
-    return Wait()
+        if wanted is Phase.PAUSED:
+            return Change(replace(slot, phase=wanted), "paused")
+        again = replace(slot, phase=wanted, until_ns=readiness.until_ns(slot, view.spec, view.now_ns))
+        return Change(again, "resumed")
+    return Wait() if slot.phase is Phase.PAUSED else _running(view)
+
+
+def _running(view: View) -> Action:
+    """Look whether it is ready, well, and not too old."""
+    slot, spec = view.slot, view.spec
+    if slot.health is Health.UNHEALTHY:
+        return _ask_to_end(view, Ending.UNHEALTHY, slot.note)
+    if view.verdict is not None:
+        return _convict(view, view.verdict)
+    changed = _observed(view)
+    if changed is not None:
+        return changed
+    if not slot.ready and slot.until_ns and view.now_ns >= slot.until_ns and view.is_fresh:
+        return _convict(view, Verdict(Ending.UNREADY, "not ready in time"))
+    old_ns = readiness.old_ns(slot, spec, view.instance)
+    if old_ns and view.now_ns >= old_ns:
+        return _ask_to_end(view, Ending.AGE, "older than max_age")
+    return Wait(min((due for due in (old_ns, slot.until_ns) if due), default=None))
+
+
+def _observed(view: View) -> Action | None:
+    """What has come to light about it, if something has."""
+    slot = replace(view.slot, met=view.slot.met | view.met)
+    reasons = []
+    if view.is_beating and slot.health is Health.UNKNOWN:
+        slot = replace(slot, health=Health.HEALTHY)
+        reasons.append("healthy")
+    ready = readiness.is_met(slot, view.spec)
+    if ready is not slot.ready:
+        slot = replace(slot, ready=ready, until_ns=0 if ready else slot.until_ns)
+        reasons.append("ready" if ready else "not ready any more")
+    return Change(slot, ", ".join(reasons) or "beats") if slot != view.slot else None
+
+
+def _convict(view: View, verdict: Verdict) -> Action:
+    health = Health.UNHEALTHY if verdict.ending is Ending.UNHEALTHY else view.slot.health
+    convicted = replace(view, slot=replace(view.slot, health=health, note=verdict.reason))
+    return _ask_to_end(convicted, verdict.ending, verdict.reason)
 
 
 def _starting(view: View) -> Action:
     slot = view.slot
     if view.has_program:
-        return Change(replace(slot, phase=Phase.RUNNING, ready=True, until_ns=0), "its program runs")
+        until_ns = readiness.until_ns(slot, view.spec, view.now_ns)
+        running = replace(slot, phase=Phase.RUNNING, until_ns=until_ns)
+        return Change(replace(running, ready=readiness.is_met(running, view.spec)), "its program runs")
     if view.now_ns < view.gate_until_ns:
         return Wait(view.gate_until_ns)
     # R07: recorded, and never let through its gate
@@ -171,7 +271,7 @@ def _starting(view: View) -> Action:
     return Signal(9, group=False, slot=stopping, reason="it did not get through its gate in time")
 
 
-def _ask_to_end(view: View, ending: Ending) -> Action:
+def _ask_to_end(view: View, ending: Ending, reason: str = "") -> Action:
     slot = view.slot
     stop = view.spec.stop if view.spec and not _is_other(view) else view.parting
     gated = slot.phase is Phase.STARTING and not view.has_program
@@ -183,7 +283,9 @@ def _ask_to_end(view: View, ending: Ending) -> Action:
         ready=False,
         until_ns=view.now_ns + (UNKILLABLE_PAUSE_NS if gated else stop.timeout_ns),
     )
-    return Signal(9 if gated else stop.signal, group=False, slot=stopping, reason=ending.name.lower())
+    word = ending.name.lower()
+    why = f"{word}: {reason}" if reason else word
+    return Signal(9 if gated else stop.signal, group=False, slot=stopping, reason=why)
 
 
 def _stopping(view: View) -> Action:
@@ -204,8 +306,10 @@ def _dead(view: View) -> Action:
         if view.end is None:
             return Wait()
         end = replace(view.end, ending=slot.ending)
-        over = replace(slot, phase=Phase.STOPPING, ready=False, exit=end)
+        over = replace(slot, phase=Phase.STOPPING, ready=False, exit=end, signed_off=view.signed_off)
         return Change(over, "ended")
+    if slot.hook is HookState.BEGUN:
+        return _hooked(view)
     match view.rest:
         case Rest.UNSEEN | Rest.GROUP:
             return Examine()
@@ -225,25 +329,61 @@ def _escaped(view: View) -> Action:
     return Change(replace(view.slot, phase=Phase.FATAL, exit=end), "a process of it escaped")
 
 
+def _hooked(view: View) -> Action:
+    """Its `after_exit` hook was begun: it is waited for, and ended when its time is over."""
+    slot = view.slot
+    if view.hook is not HookLife.ALIVE:
+        return Change(replace(slot, hook=HookState.DONE, until_ns=0), "its hook has ended")
+    if view.now_ns < slot.until_ns:
+        return Wait(slot.until_ns)
+    again = replace(slot, until_ns=view.now_ns + UNKILLABLE_PAUSE_NS)
+    return Signal(9, group=True, slot=again, reason="its hook took too long")
+
+
 def _next(view: View) -> Action:
     """The generation is over and nothing of it is left."""
     slot, spec = view.slot, view.spec
+    if spec and not _is_other(view) and spec.after_exit and slot.hook is HookState.NONE and _has_run(slot):
+        until_ns = view.now_ns + spec.after_exit.timeout_ns
+        return RunHook(replace(slot, hook=HookState.BEGUN, until_ns=until_ns))
     if spec is None or _is_other(view):
         return Change(_freed(slot), "removed from the configuration")
     if view.pair is Desired.STOP or slot.desired is not Desired.RUN:
         return Change(replace(slot, phase=Phase.STOPPED, until_ns=0), "stopped")
-    if slot.generation <= slot.end_generation:
+    if slot.generation <= slot.end_generation and slot.exit.ending is not Ending.GROUP:
         slot = replace(slot, exit=replace(slot.exit, ending=Ending.RESTART))
+    if view.kin.gave_up:
+        return _give_up_with_group(slot)
     match restart.after_exit(slot, spec.restart, view.now_ns, view.chance):
         case restart.GiveUp(reason):
             return Change(replace(slot, phase=Phase.FATAL, until_ns=0), reason)
         case restart.Enough(reason):
             return Change(replace(slot, phase=Phase.STOPPED, until_ns=0), reason)
+        case restart.Again(_, _, True) if view.kin.exceeded:
+            slot = replace(slot, exit=replace(slot.exit, ending=Ending.GROUP))
+            return Change(replace(slot, phase=Phase.FATAL, until_ns=0), view.kin.exceeded)
+        case restart.Again(_, _, True) if view.kin.to_drag:
+            return Drag(view.kin.to_drag)
+        case restart.Again(_, _, counts) if view.kin.ending and (counts or _is_dragged(slot)):
+            return Wait()
         case restart.Again(delay_ns, failures, counts):
             due = replace(slot, failures=failures, until_ns=view.now_ns + delay_ns)
             if delay_ns == 0 and view.dependencies_ready:
                 return Birth(due, counts, "it ended")
             return Change(replace(due, phase=Phase.BACKOFF), f"again in {delay_ns / 1e9:.3g} s")
+
+
+def _has_run(slot: Slot) -> bool:
+    return slot.generation > 0 and slot.exit.kind not in (ExitKind.NONE, ExitKind.EXEC_FAILED)
+
+
+def _is_dragged(slot: Slot) -> bool:
+    return slot.exit.ending is Ending.GROUP
+
+
+def _give_up_with_group(slot: Slot) -> Action:
+    end = replace(slot.exit, ending=Ending.GROUP)
+    return Change(replace(slot, phase=Phase.FATAL, exit=end, until_ns=0), "its group gave up")
 
 
 def _freed(slot: Slot) -> Slot:
@@ -306,6 +446,8 @@ def _backoff(view: View) -> Action:
     slot = view.slot
     if view.pair is Desired.STOP or slot.desired is not Desired.RUN:
         return Change(replace(slot, phase=Phase.STOPPED, until_ns=0), "stopped")
+    if view.kin.gave_up:
+        return _give_up_with_group(slot)
     if view.now_ns < slot.until_ns:
         return Wait(slot.until_ns)
     if not view.dependencies_ready:

@@ -25,17 +25,22 @@ from twinwatch.core.values import (
     Ending,
     Exit,
     ExitKind,
+    Health,
+    HookState,
     Identity,
+    Met,
     Phase,
     Role,
     Stage,
 )
 
 MAGIC = b"TWINWTCH"
-LAYOUT = 1
+LAYOUT = 2
 
 RECORD_SIZE = 2048  # header and slots alike
 SELECTOR_SIZE = 8
+PING_AT = 64  # from the start of a slot: what its process last said, written without the lock
+PING_SIZE = 32
 COPY_AT = (128, 1088)
 COPY_SIZE = 960
 
@@ -51,6 +56,7 @@ RESERVES_MAX = 8
 SLOTS_AT = 12288
 
 NAME_MAX = 56
+NOTE_MAX = 120
 HANDLE_MAX = 16
 SOURCE_MAX = 640
 
@@ -58,13 +64,14 @@ _SELECTOR = struct.Struct("<II")
 _COPY = struct.Struct("<IIHxx")  # checksum, version, length of the body
 _IDENTITY = struct.Struct("<IB3xQQ16s")
 _EXIT = struct.Struct("<BBBBBB2xiQQ")
-_SLOT = struct.Struct(f"<{NAME_MAX}sI8BQQQQ{_IDENTITY.size}sQQQII{_EXIT.size}sH")
+_SLOT = struct.Struct(f"<{NAME_MAX}sI10B2xQQQQ{_IDENTITY.size}sQQQII{_EXIT.size}s{NOTE_MAX}sH")
 _HEADER = struct.Struct(f"<8sII16s16sQ{_IDENTITY.size}s32sI4xQQQBB2xIH")
-_HEARTBEAT = struct.Struct("<QQQII")
+_HEARTBEAT = struct.Struct("<QQQIIQ")
 _RESERVES = struct.Struct("<IIQ")
+_PING = struct.Struct("<QQQ")
 
 IDENTITY_SIZE = _IDENTITY.size
-IDENTITY_AT = _COPY.size + NAME_MAX + 4 + 8 + 32  # of a slot's process, from the start of a copy
+IDENTITY_AT = _COPY.size + NAME_MAX + 4 + 12 + 32  # of a slot's process, from the start of a copy
 
 
 class Damage(Exception):
@@ -88,18 +95,22 @@ class Slot:
     ending: Ending = Ending.NONE  # why this generation is being ended
     killed: bool = False  # KILL was sent to this generation
     ready: bool = False
-    health: int = 0
+    health: Health = Health.UNKNOWN
+    signed_off: bool = False  # its process said that it is done: its end is no failure
+    hook: HookState = HookState.NONE
+    met: Met = Met.NOTHING
     generation: int = 0
     owner_generation: int = 0
     config_generation: int = 0
     birth_hash: int = 0
     identity: Identity = NOBODY
     born_ns: int = 0
-    until_ns: int = 0  # BACKOFF: birth is due; STOPPING: KILL is due; STARTING: it must run by then
+    until_ns: int = 0  # BACKOFF: birth is due; STOPPING: KILL; STARTING: it must run; RUNNING: be ready
     end_generation: int = 0  # generations up to this one are to be ended
     failures: int = 0  # deaths in a row
     restarts: int = 0
     exit: Exit = NO_EXIT
+    note: str = ""  # what it says of itself, or why it was convicted
     births_ns: tuple[int, ...] = ()  # the newest ones, for restart limits and spacing
 
     @property
@@ -140,6 +151,16 @@ class Heartbeat:
     at_ns: int = 0
     handling: int = 0  # 1 + index of the slot in hand, 0: none
     config_generation: int = 0
+    notify_inode: int = 0  # of the notify socket that it reads
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The newest WATCHDOG=1 of a worker: written by whichever watcher read it, without the lock."""
+
+    generation: int = 0
+    at_ns: int = 0
+    limit_ns: int = 0  # WATCHDOG_USEC of its own, or 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +292,9 @@ def pack_slot(slot: Slot) -> bytes:
         slot.killed,
         slot.ready,
         slot.health,
-        0,
+        slot.signed_off,
+        slot.hook,
+        slot.met,
         slot.generation,
         slot.owner_generation,
         slot.config_generation,
@@ -283,8 +306,14 @@ def pack_slot(slot: Slot) -> bytes:
         slot.failures,
         slot.restarts,
         _pack_exit(slot.exit),
+        _cut(slot.note),
         len(births),
     ) + struct.pack(f"<{len(births)}Q", *births)
+
+
+def _cut(note: str) -> bytes:
+    """At most NOTE_MAX bytes, cut between two characters."""
+    return note.encode()[:NOTE_MAX].decode(errors="ignore").encode()
 
 
 def unpack_slot(body: bytes) -> Slot:
@@ -302,18 +331,22 @@ def unpack_slot(body: bytes) -> Slot:
             ending=Ending(fields[5]),
             killed=bool(fields[6]),
             ready=bool(fields[7]),
-            health=fields[8],
-            generation=fields[10],
-            owner_generation=fields[11],
-            config_generation=fields[12],
-            birth_hash=fields[13],
-            identity=unpack_identity(fields[14]),
-            born_ns=fields[15],
-            until_ns=fields[16],
-            end_generation=fields[17],
-            failures=fields[18],
-            restarts=fields[19],
-            exit=_unpack_exit(fields[20]),
+            health=Health(fields[8]),
+            signed_off=bool(fields[9]),
+            hook=HookState(fields[10]),
+            met=Met(fields[11]),
+            generation=fields[12],
+            owner_generation=fields[13],
+            config_generation=fields[14],
+            birth_hash=fields[15],
+            identity=unpack_identity(fields[16]),
+            born_ns=fields[17],
+            until_ns=fields[18],
+            end_generation=fields[19],
+            failures=fields[20],
+            restarts=fields[21],
+            exit=_unpack_exit(fields[22]),
+            note=fields[23].rstrip(b"\0").decode(),
             births_ns=births,
         )
     except (ValueError, struct.error) as error:
@@ -376,7 +409,12 @@ def unpack_header(body: bytes) -> Header:
 
 def pack_heartbeat(beat: Heartbeat) -> bytes:
     return _HEARTBEAT.pack(
-        beat.generation, beat.sequence, beat.at_ns, beat.handling, beat.config_generation & 0xFFFFFFFF
+        beat.generation,
+        beat.sequence,
+        beat.at_ns,
+        beat.handling,
+        beat.config_generation & 0xFFFFFFFF,
+        beat.notify_inode,
     )
 
 
@@ -398,3 +436,11 @@ def unpack_reserves(data: bytes) -> Reserves:
         return Reserves()
     pieces = range(_RESERVES.size, end, IDENTITY_SIZE)
     return Reserves(generation, tuple(unpack_identity(data[at : at + IDENTITY_SIZE]) for at in pieces))
+
+
+def pack_ping(ping: Ping) -> bytes:
+    return _PING.pack(ping.generation, ping.at_ns, ping.limit_ns)
+
+
+def unpack_ping(data: bytes) -> Ping:
+    return Ping(*_PING.unpack_from(data))

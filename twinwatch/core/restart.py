@@ -10,7 +10,8 @@ from twinwatch.core.record import Slot
 from twinwatch.core.spec import Backoff, OnUnknown, Policy, Restart
 from twinwatch.core.values import Ending, Exit, ExitKind, Stage
 
-_ASKED_FOR = frozenset({Ending.RESTART, Ending.RELOAD})
+_ASKED_FOR = frozenset({Ending.RESTART, Ending.RELOAD, Ending.AGE, Ending.GROUP})
+_CONVICTED = frozenset({Ending.UNREADY, Ending.UNHEALTHY})  # however it ended then: it had failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def after_exit(slot: Slot, restart: Restart, now_ns: int, chance: float) -> Agai
         return Again(0, 0, counts=False)
     if slot.exit.kind is ExitKind.ESCAPED:
         return GiveUp("a process of this worker escaped: it is alive beside its dead leader")
+    if slot.signed_off and slot.exit.ending is Ending.NONE:
+        return Enough("it had signed off")
     held = _held(slot.exit, restart)
     if held and not _never_ran(slot.exit):
         return Enough(held)
@@ -58,6 +61,8 @@ def _held(end: Exit, restart: Restart) -> str:
         return "nobody saw how it ended, and on_unknown is hold"
     if restart.policy is Policy.NEVER:
         return "restart policy is never"
+    if end.ending in _CONVICTED:
+        return ""
     if restart.policy is Policy.ON_FAILURE and end.kind is ExitKind.CLEAN:
         return "it ended with success, and the restart policy is on-failure"
     return ""

@@ -3,7 +3,7 @@
 The births are in the role's slot, so the spacing outlives the respawner.
 """
 
-from twinwatch.core.spec import MILLISECOND_NS, SECOND_NS
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 
 BURST = 50
 WITHIN_NS = 10 * SECOND_NS

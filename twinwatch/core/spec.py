@@ -7,6 +7,9 @@ only ever sees a published snapshot of it.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from twinwatch.core.checks import NO_HEALTH, Health, Ready, Resources
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
+
 
 class Policy(StrEnum):
     ALWAYS = "always"
@@ -21,8 +24,6 @@ class OnUnknown(StrEnum):
     HOLD = "hold"
 
 
-SECOND_NS = 1_000_000_000
-MILLISECOND_NS = 1_000_000
 RESTART_LIMIT_MAX = 64  # births that a slot's record remembers
 
 
@@ -81,7 +82,40 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotate:
+    """When a log file is rotated, and what is kept. 0: not by size, not by age."""
+
+    size: int = 0
+    age_ns: int = 0
+    keep: int = 5
+    compress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command run before a start or after an end, as the worker's user."""
+
+    command: tuple[str, ...]
+    timeout_ns: int = 30 * SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """Limits of a generation's own cgroup (v2), where one can be made. 0: no limit. `cpu`: percent."""
+
+    memory_max: int = 0
+    pids_max: int = 0
+    cpu: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSpec:
+    """`service`: which internal worker of twinwatch this is; empty for the user's own.
+
+    `registered`: a process that the pair did not start brought it (see `twinwatch.register`).
+    `notify`: it gets NOTIFY_SOCKET. `source`: a FIFO as its standard input, in the log directory.
+    """
+
     name: str
     command: tuple[str, ...]
     instances: int = 1
@@ -91,11 +125,64 @@ class WorkerSpec:
     account: Account | None = None
     rlimits: tuple[tuple[int, int, int], ...] = ()  # (resource, soft, hard); -1 is infinity
     log: str = ""  # absolute path, or empty: NAME.log in the pair's log directory
+    rotate: Rotate | None = None
+    log_command: tuple[str, ...] = ()  # what it prints goes through a FIFO to this program
+    timestamps: bool = False  # likewise, to a program of ours that puts the time before each line
+    source: str = ""
     restart: Restart = Restart()
     stop: Stop = Stop()
     depends_on: tuple[str, ...] = ()
     start_timeout_ns: int = 10 * SECOND_NS
+    notify: bool = False
+    ready: Ready | None = None  # None: when its program runs
+    health: Health = NO_HEALTH
+    resources: Resources | None = None
+    cgroup: Cgroup | None = None
+    before_start: Hook | None = None
+    after_exit: Hook | None = None
+    watch_files: tuple[str, ...] = ()  # a change of one of them restarts it
+    max_age_ns: int = 0  # an older process is restarted; 0: none is too old
+    pid_file: str = ""  # names the process that a leader which ends well leaves behind
+    service: str = ""
+    registered: bool = False
     birth_hash: int = 0  # digest of all that a new process would get: another one means a restart
+
+
+class Strategy(StrEnum):
+    """Which members of a group are ended and started again with one that died, as in OTP."""
+
+    ONE_FOR_ONE = "one_for_one"
+    REST_FOR_ONE = "rest_for_one"
+    ONE_FOR_ALL = "one_for_all"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Workers in the order in which they start. More restarts in it than `limit`: it gives up whole."""
+
+    name: str
+    workers: tuple[str, ...]
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Whom to tell of what. One of `command`, `webhook`, `apprise` is given.
+
+    `on`: kinds of news (`core.news.KINDS`). `workers`: of these only; empty: of all.
+    `interval_ns`: one alert in so much time; what comes meanwhile is told together at its end.
+    """
+
+    on: tuple[str, ...]
+    workers: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    apprise: str = ""
+    interval_ns: int = 60 * SECOND_NS
+    timeout_ns: int = 10 * SECOND_NS
+    retries: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +204,8 @@ class PairSpec:
     name: str
     watch: Watch = Watch()
     workers: tuple[WorkerSpec, ...] = ()
+    groups: tuple[Group, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     source: str = ""
     source_device: int = 0
     source_inode: int = 0

@@ -5,7 +5,7 @@ Every value here has a number, because it is stored in a record of the state fil
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 
 class Role(IntEnum):
@@ -71,6 +71,35 @@ class Ending(IntEnum):
     REMOVED = 5  # it is gone from the configuration
     HUNG = 6  # a watcher whose heartbeat stood still
     GATED = 7  # recorded, never let through its gate, and its parent is dead
+    UNREADY = 8  # not ready in time
+    UNHEALTHY = 9  # no sign of life, or a probe that failed
+    AGE = 10  # it was older than `max_age`
+    GROUP = 11  # another one of its group ended, or the group gave up
+
+
+class Health(IntEnum):
+    """What checks say of a running worker."""
+
+    UNKNOWN = 0  # nothing yet, or nothing is checked
+    HEALTHY = 1
+    UNHEALTHY = 2  # convicted: it is to be ended
+
+
+class Met(IntFlag):
+    """Which conditions of readiness a generation has met."""
+
+    NOTHING = 0
+    NOTIFY = 1  # READY=1
+    HEARTBEAT = 2  # its first beat
+    PROBES = 4
+
+
+class HookState(IntEnum):
+    """Of the `after_exit` hook of the generation that is over."""
+
+    NONE = 0
+    BEGUN = 1  # the slot's identity is the hook's
+    DONE = 2
 
 
 class ExitKind(IntEnum):
@@ -96,6 +125,8 @@ class Stage(IntEnum):
     DIRECTORY = 5
     EXEC = 6
     GATE = 7  # it left at its gate: no program ever ran
+    CGROUP = 8
+    HOOK = 9  # `before_start` failed: the code is its exit code, or an errno
 
 
 @dataclass(frozen=True, slots=True)

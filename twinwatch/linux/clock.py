@@ -5,6 +5,9 @@ import time
 monotonic_ns = time.monotonic_ns
 """CLOCK_MONOTONIC in nanoseconds: it stands still while the machine is suspended."""
 
+wall_ns = time.time_ns
+"""Only for what must outlast a reboot, such as the age of a log; it may be set back."""
+
 
 def wall_text(ago_ns: int = 0) -> str:
     """Now, or a moment ago, in UTC, ISO 8601 with milliseconds, for what people read."""

@@ -5,7 +5,7 @@ handlers and the wake-up descriptor, close all descriptors but a fixed list, cle
 waits on two things: its gate (a pipe) and a pidfd of its parent, which the parent opened on itself
 before the fork (R10: `getppid` may already name init; the write end may have leaked to a sibling).
 
-The fixed list: 0, 1, 2, the gate's read end, the parent's pidfd, the report's write end.
+The fixed list: 0, 1, 2, the gate's read end, the parent's pidfd, the report's write end, the notify socket.
 """
 
 import errno
@@ -24,6 +24,7 @@ _REPORT = struct.Struct("<BxxxI")
 _EVERY_SIGNAL = signal.valid_signals()
 IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 COMM_RESERVE = "twinwatch-rsv"
+COMM_HOOK = "twinwatch-hook"  # let through its gate, and waiting for its `before_start` hook
 
 
 class Let(IntEnum):
@@ -32,6 +33,7 @@ class Let(IntEnum):
     LEAVE = 0
     WORKER = 1
     ROLE = 2
+    HOOK = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,10 @@ class Gate:
             os.close(fd)
 
 
-def fork_gated(parent_pidfd: int) -> Child | Gate:
+def fork_gated(parent_pidfd: int, kept: tuple[int, ...] = ()) -> Child | Gate:
     """Fork. Returns a `Child` in the parent and a `Gate` in the child.
+
+    `kept`: further descriptors that must outlive each of their holders (the notify socket).
 
     Raises:
         OSError: EAGAIN or ENOMEM from fork, EMFILE or ENFILE for want of descriptors; nothing is left.
@@ -148,7 +152,7 @@ def fork_gated(parent_pidfd: int) -> Child | Gate:
         gate = Gate(gate_read, parent_pidfd, report_write)
         ready = False
         try:
-            _first_acts(gate)
+            _first_acts(gate, kept)
             ready = True
         finally:
             if not ready:  # whatever failed: it must not go on as a second one of its parent
@@ -162,12 +166,12 @@ def fork_gated(parent_pidfd: int) -> Child | Gate:
     return Child(pid, pidfd, identify(pid, pidfd), gate_write, report_read)
 
 
-def _first_acts(gate: Gate) -> None:
+def _first_acts(gate: Gate, kept: tuple[int, ...]) -> None:
     """Also a session of its own: a signal to one watcher's group, or to a worker's, reaches one process."""
     signal.set_wakeup_fd(-1)
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    close_all_but({0, 1, 2, gate.fd, gate.parent_pidfd, gate.report})  # R11
+    close_all_but({0, 1, 2, gate.fd, gate.parent_pidfd, gate.report, *kept})  # R11
     os.setsid()
     set_comm(COMM_RESERVE)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _EVERY_SIGNAL)

@@ -138,7 +138,7 @@ def open_process(identity: Identity) -> int:
     """
     pidfd = _open_handle(identity.handle) if identity.handle else None
     if pidfd is None:
-        pidfd = _open_pid(identity.pid)
+        pidfd = open_pid(identity.pid)
         vouched = False
     else:
         vouched = True
@@ -150,7 +150,10 @@ def open_process(identity: Identity) -> int:
     return pidfd
 
 
-def _open_pid(pid: int) -> int:
+def open_pid(pid: int) -> int:
+    """A pidfd of whatever process has this PID now. Raises ProcessGone."""
+    if pid <= 0:
+        raise ProcessGone
     try:
         return os.pidfd_open(pid)
     except OSError as error:

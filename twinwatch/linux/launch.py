@@ -1,4 +1,4 @@
-"""A gated child becomes its worker's program: token, output, limits, user, directory, exec.
+"""A gated child becomes its worker's program: token, output, cgroup, limits, user, directory, hook, exec.
 
 Each step is a stage; a step that fails is reported with its stage and errno, so that the slot says
 what was wrong and not just `exit 127`. Nothing of twinwatch is inherited but the slot's token.
@@ -9,18 +9,24 @@ import fcntl
 import os
 import resource
 import signal
+import stat
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 
-from twinwatch.core import expand
+from twinwatch.core import beatfile, expand
 from twinwatch.core.spec import PairSpec, WorkerSpec
-from twinwatch.core.values import Stage
-from twinwatch.linux.gate import IGNORED_SIGNALS
+from twinwatch.core.values import Exit, ExitKind, Stage
+from twinwatch.linux import cgroup, hook
+from twinwatch.linux.gate import COMM_HOOK, IGNORED_SIGNALS, set_comm
 from twinwatch.linux.limits import restore_descriptor_limit
 from twinwatch.linux.paths import Paths
 
 _TOKEN_FD_MIN = 64  # out of the way of programs that use 3, 4, 5 …
 _TOKEN_TRIES = 50
 _TOKEN_PAUSE_S = 0.002
+_FIFO_BYTES = 1 << 20
+_ANEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class LaunchFailed(Exception):
@@ -32,17 +38,32 @@ class LaunchFailed(Exception):
         self.number = number
 
 
-def execute(paths: Paths, pair: PairSpec, spec: WorkerSpec, instance: int, generation: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """One generation of one instance."""
+
+    paths: Paths
+    pair: PairSpec
+    spec: WorkerSpec
+    instance: int
+    generation: int
+
+
+def execute(birth: Birth) -> None:
     """Become the worker's program. Returns only by raising.
 
     Raises:
         LaunchFailed: which stage failed, and why.
     """
+    paths, spec, instance = birth.paths, birth.spec, birth.instance
     stage = Stage.TOKEN
     try:
         _take_token(paths.token(spec.name, instance))
+        _make_heartbeat(birth)
         stage = Stage.OUTPUT
-        _redirect(paths, spec, instance)
+        _redirect(birth)
+        stage = Stage.CGROUP
+        cgroup.enter(birth.pair.name, spec, instance, birth.generation)
         stage = Stage.LIMITS
         _limit(spec)
         stage = Stage.USER
@@ -50,12 +71,46 @@ def execute(paths: Paths, pair: PairSpec, spec: WorkerSpec, instance: int, gener
         os.umask(spec.umask)
         stage = Stage.DIRECTORY
         os.chdir(spec.directory)
+        stage = Stage.HOOK
+        _run_before_start(birth)
         stage = Stage.EXEC
-        _exec(pair, spec, instance, generation)
+        _exec(expand.argv(spec.command, instance), environment(birth))
+    except hook.HookFailed as failed:
+        raise LaunchFailed(stage, failed.number) from None
     except OSError as error:  # any errno: reported with its stage
         raise LaunchFailed(stage, error.errno or 0) from None
     except ValueError:
         raise LaunchFailed(stage, errno.EINVAL) from None
+
+
+def execute_hook(birth: Birth, end: Exit) -> None:
+    """Become the `after_exit` hook of a generation that ended. Returns only by raising LaunchFailed."""
+    spec = birth.spec
+    if spec.after_exit is None:
+        raise LaunchFailed(Stage.HOOK, errno.ENOENT)
+    kind = end.kind.name.lower().replace("_", "-")
+    said = {
+        "TWINWATCH_EXIT": kind,
+        "TWINWATCH_EXIT_CODE": str(end.code) if end.kind in (ExitKind.CLEAN, ExitKind.ERROR) else "",
+        "TWINWATCH_EXIT_SIGNAL": str(end.signal or ""),
+        "TWINWATCH_EXIT_REASON": end.ending.name.lower() if end.ending else "",
+    }
+    try:
+        _redirect(birth)
+        _limit(spec)
+        _change_user(spec)
+        os.umask(spec.umask)
+        os.chdir(spec.directory)
+        _exec(expand.argv(spec.after_exit.command, birth.instance), environment(birth) | said)
+    except OSError as error:  # any errno: reported with its stage
+        raise LaunchFailed(Stage.HOOK, error.errno or 0) from None
+
+
+def _run_before_start(birth: Birth) -> None:
+    if birth.spec.before_start is not None:
+        set_comm(COMM_HOOK)
+        command = expand.argv(birth.spec.before_start.command, birth.instance)
+        hook.run(command, environment(birth), birth.spec.before_start.timeout_ns)
 
 
 def _take_token(path: str) -> None:
@@ -79,16 +134,57 @@ def _take_token(path: str) -> None:
     raise OSError(errno.EBUSY, "token held")
 
 
-def _redirect(paths: Paths, spec: WorkerSpec, instance: int) -> None:
-    """Input from nowhere, output appended to the worker's own file: no watcher in between (P5)."""
-    log = os.path.join(paths.logs, expand.log_file(spec, instance))
-    null = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+def _make_heartbeat(birth: Birth) -> None:
+    """An empty heartbeat file for this generation, its user's own. Without it the worker runs as well."""
+    account = birth.spec.account
+    try:
+        fd = os.open(birth.paths.heartbeat(birth.spec.name, birth.instance), _ANEW, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return
+        raise
+    try:
+        os.ftruncate(fd, 0)
+        os.ftruncate(fd, beatfile.SIZE)
+        if account is not None and os.geteuid() == 0:
+            os.fchown(fd, account.uid, account.gid)
+    finally:
+        os.close(fd)
+
+
+def _redirect(birth: Birth) -> None:
+    """Input from nowhere, output appended to the worker's own file: no watcher in between (P5).
+
+    With a sink of its own the output is a FIFO, opened for reading as well: whoever dies, somebody still
+    has its other end, so no write ends in SIGPIPE.
+    """
+    logs, spec, instance = birth.paths.logs, birth.spec, birth.instance
+    if spec.source:
+        null = _open_fifo(os.path.join(logs, expand.expand(spec.source, instance)))
+    else:
+        null = os.open(os.devnull, os.O_RDONLY)
+    fifo = expand.fifo_name(spec, instance)
+    if fifo:
+        output = _open_fifo(os.path.join(logs, fifo))
+    else:
+        path = os.path.join(logs, expand.log_file(spec, instance))
+        output = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(null)
     os.close(output)
+
+
+def _open_fifo(path: str) -> int:
+    with suppress(FileExistsError):
+        os.mkfifo(path, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "not a FIFO")
+    with suppress(PermissionError):  # beyond what this user may have in pipes
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _FIFO_BYTES)
+    return fd
 
 
 def _limit(spec: WorkerSpec) -> None:
@@ -106,26 +202,34 @@ def _change_user(spec: WorkerSpec) -> None:
     os.setresuid(account.uid, account.uid, account.uid)
 
 
-def rehearse(pair: PairSpec, spec: WorkerSpec, instance: int) -> None:
+def rehearse(birth: Birth) -> None:
     """Everything of `execute` that changes nothing."""
-    _environment(pair, spec, instance, 0)
-    expand.argv(spec, instance)
+    environment(birth)
+    expand.argv(birth.spec.command, birth.instance)
 
 
-def _environment(pair: PairSpec, spec: WorkerSpec, instance: int, generation: int) -> dict[str, str]:
-    return expand.environ(spec, pair.environment, instance) | {
-        "TWINWATCH_PAIR": pair.name,
+def environment(birth: Birth) -> dict[str, str]:
+    """What the worker's program gets, and its hooks and exec probes too."""
+    spec, instance = birth.spec, birth.instance
+    own = {
+        "TWINWATCH_PAIR": birth.pair.name,
         "TWINWATCH_WORKER": spec.name,
         "TWINWATCH_INSTANCE": str(instance),
-        "TWINWATCH_GENERATION": str(generation),
+        "TWINWATCH_GENERATION": str(birth.generation),
+        "TWINWATCH_HEARTBEAT": birth.paths.heartbeat(spec.name, instance),
     }
+    if spec.notify:
+        own["NOTIFY_SOCKET"] = birth.paths.notify_socket
+    if spec.health.notify_ns:
+        own["WATCHDOG_USEC"] = str(spec.health.notify_ns // 1000)
+        own["WATCHDOG_PID"] = str(os.getpid())
+    return expand.environ(spec, birth.pair.environment, instance) | own
 
 
-def _exec(pair: PairSpec, spec: WorkerSpec, instance: int, generation: int) -> None:
-    environment = _environment(pair, spec, instance, generation)
+def _exec(argv: tuple[str, ...], variables: dict[str, str]) -> None:
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    os.execvpe(spec.command[0], expand.argv(spec, instance), environment)
+    os.execvpe(argv[0], argv, variables)
 
 
 def generation_variable(generation: int) -> bytes:

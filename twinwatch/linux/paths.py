@@ -45,6 +45,23 @@ class Paths:
         return f"{self.runtime_base}/{self.pair}"
 
     @property
+    def contact(self) -> str:
+        """Where workers meet the pair, also those of other users: heartbeat files, the notify socket."""
+        return f"{self.runtime_base}/{self.pair}.workers"
+
+    @property
+    def notify_socket(self) -> str:
+        return f"{self.contact}/notify"
+
+    def heartbeat(self, name: str, instance: int) -> str:
+        return f"{self.contact}/{name}.{instance}"
+
+    @property
+    def registered(self) -> str:
+        """Workers that registered themselves (JSON)."""
+        return f"{self.state}/registered.json"
+
+    @property
     def state(self) -> str:
         return f"{self.state_base}/{self.pair}"
 
@@ -122,6 +139,7 @@ def prepare(paths: Paths) -> None:
         make_private(directory, shared=directory in (paths.runtime_base, paths.state_base))
     for directory in (paths.logs, paths.snapshots, paths.tokens):
         make_private(directory)
+    make_private(paths.contact, shared=True)
     check_local(paths.runtime)
     check_local(paths.state)
 

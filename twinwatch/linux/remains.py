@@ -13,11 +13,18 @@ from collections.abc import Callable, Iterator
 
 from twinwatch.core.values import Identity
 from twinwatch.linux import process
+from twinwatch.linux.gate import COMM_HOOK
 from twinwatch.linux.identity import ProcessGone, open_process, stat_fields
 
 _GROUP_FIELD = 2  # field 5 of /proc/PID/stat, counted from field 3
 _DEAD_STATES = frozenset({b"Z", b"X", b"x"})
-_UNEXECUTED = (b"twinwatch-rsv", b"twinwatch-a", b"twinwatch-b", b"twinwatch-ancho")  # 15 bytes at most
+_UNEXECUTED = (
+    b"twinwatch-rsv",
+    b"twinwatch-hook",
+    b"twinwatch-a",
+    b"twinwatch-b",
+    b"twinwatch-ancho",
+)  # 15 bytes at most
 _VANISHED = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
 
 
@@ -83,7 +90,7 @@ def end_token_holders(token: str, is_still_so: Callable[[], bool]) -> int:
 
 
 def token_holders(token: str) -> list[int]:
-    return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, token)]
+    return [pid for pid in _pids() if pid != os.getpid() and holds(pid, token)]
 
 
 def _end_holder(pid: int, token: str, is_still_so: Callable[[], bool]) -> bool:
@@ -95,12 +102,13 @@ def _end_holder(pid: int, token: str, is_still_so: Callable[[], bool]) -> bool:
             return False
         raise
     try:
-        return _has_open(pid, token) and is_still_so() and process.send(pidfd, 9)
+        return holds(pid, token) and is_still_so() and process.send(pidfd, 9)
     finally:
         os.close(pidfd)
 
 
-def _has_open(pid: int, path: str) -> bool:
+def holds(pid: int, path: str) -> bool:
+    """Whether a process has a file open, as far as this one may see."""
     try:
         return any(_link(f"/proc/{pid}/fd/{fd}") == path for fd in os.listdir(f"/proc/{pid}/fd"))
     except OSError as error:
@@ -136,6 +144,11 @@ def has_program(pid: int, generation_variable: bytes) -> bool:
         return isinstance(error, PermissionError)
     fields = stat_fields(pid)
     return bool(fields) and fields[0] not in _DEAD_STATES and _comm(pid) not in (b"", *_UNEXECUTED)
+
+
+def is_in_hook(pid: int) -> bool:
+    """Whether a gated child was let through and waits for its `before_start` hook."""
+    return _comm(pid) == COMM_HOOK.encode()
 
 
 def _comm(pid: int) -> bytes:

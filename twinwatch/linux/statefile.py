@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from twinwatch.core import record
-from twinwatch.core.record import Damage, Header, Heartbeat, Reserves, Slot
+from twinwatch.core.record import Damage, Header, Heartbeat, Ping, Reserves, Slot
 from twinwatch.core.values import WATCHER_ROLES, Desired, Identity, Role
 from twinwatch.linux.lock import StateLock
 
@@ -269,6 +269,13 @@ class StateFile:
     def heartbeat(self, role: Role) -> Heartbeat:
         at = record.HEARTBEAT_AT + role.slot * record.HEARTBEAT_SIZE
         return record.unpack_heartbeat(os.pread(self._fd, record.HEARTBEAT_SIZE, at))
+
+    def put_ping(self, index: int, ping: Ping) -> None:
+        self._put(record.slot_at(index) + record.PING_AT, record.pack_ping(ping))
+
+    def ping(self, index: int) -> Ping:
+        data = os.pread(self._fd, record.PING_SIZE, record.slot_at(index) + record.PING_AT)
+        return record.unpack_ping(data) if len(data) == record.PING_SIZE else Ping()
 
     def list_reserves(self, role: Role, reserves: Reserves) -> None:
         self._put(record.RESERVES_AT + role.slot * record.RESERVES_SIZE, record.pack_reserves(reserves))

@@ -1,0 +1,98 @@
+"""A cgroup (v2) for each generation, where one may be made: limits for it, and an end for all of it.
+
+The parent is the cgroup that the pair's own processes are in; where that is not writable, or the machine has
+no v2 hierarchy, there is none, and `doctor` says so. A limit that cannot be set is told by `missing`.
+"""
+
+import errno
+import os
+
+from twinwatch.core.spec import Cgroup, WorkerSpec
+
+_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+_PERIOD_US = 100_000
+_REFUSED = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL, errno.EOPNOTSUPP})
+
+
+def root() -> str:
+    """Where the v2 hierarchy is mounted; empty: nowhere."""
+    return next((path for path in _ROOTS if os.path.exists(f"{path}/cgroup.procs")), "")
+
+
+def parent() -> str:
+    """The directory of this process's own cgroup; empty: none that may be written."""
+    top = root()
+    if not top:
+        return ""
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        own = next((line.strip()[3:] for line in file if line.startswith("0::")), "/")
+    path = os.path.normpath(f"{top}/{own}")
+    marker = path.find("/twinwatch.")  # a generation's own cgroup, seen from inside
+    path = path[:marker] if marker >= 0 else path
+    return path if os.access(path, os.W_OK) else ""
+
+
+def name_of(pair: str, worker: str, instance: int, generation: int) -> str:
+    return f"twinwatch.{pair}.{worker}.{instance}.{generation}"
+
+
+def missing(limits: Cgroup, directory: str) -> list[str]:
+    """Which of the limits cannot be had in a child of `directory`, by the controller that is not there."""
+    try:
+        with open(f"{directory}/cgroup.controllers", encoding="utf-8") as file:
+            there = set(file.read().split())
+    except FileNotFoundError:
+        there = set()
+    wanted = {"memory": limits.memory_max, "pids": limits.pids_max, "cpu": limits.cpu}
+    return [controller for controller, value in wanted.items() if value and controller not in there]
+
+
+def enter(pair: str, spec: WorkerSpec, instance: int, generation: int) -> None:
+    """In a gated child: move into a cgroup of its own, with its limits. Without `cgroup:` nothing is done.
+
+    Raises:
+        OSError: a limit that was asked for cannot be set.
+    """
+    if spec.cgroup is None:
+        return
+    above = parent()
+    if not above:
+        raise OSError(errno.EOPNOTSUPP, "no writable cgroup v2")
+    if missing(spec.cgroup, above):
+        raise OSError(errno.EOPNOTSUPP, "controller missing")
+    own = f"{above}/{name_of(pair, spec.name, instance, generation)}"
+    for controller in ("memory", "pids", "cpu"):
+        if getattr(spec.cgroup, {"memory": "memory_max", "pids": "pids_max", "cpu": "cpu"}[controller]):
+            _write(f"{above}/cgroup.subtree_control", f"+{controller}")
+    os.makedirs(own, exist_ok=True)
+    if spec.cgroup.memory_max:
+        _write(f"{own}/memory.max", str(spec.cgroup.memory_max))
+    if spec.cgroup.pids_max:
+        _write(f"{own}/pids.max", str(spec.cgroup.pids_max))
+    if spec.cgroup.cpu:
+        _write(f"{own}/cpu.max", f"{int(spec.cgroup.cpu * _PERIOD_US / 100)} {_PERIOD_US}")
+    _write(f"{own}/cgroup.procs", str(os.getpid()))
+
+
+def kill(pair: str, worker: str, instance: int, generation: int) -> bool:
+    """KILL all that is in a generation's cgroup, and remove it. True: something is left of it."""
+    above = parent()
+    own = f"{above}/{name_of(pair, worker, instance, generation)}"
+    if not above or not os.path.isdir(own):
+        return False
+    try:
+        _write(f"{own}/cgroup.kill", "1")
+        os.rmdir(own)
+    except OSError as error:
+        if error.errno not in (*_REFUSED, errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return error.errno in (errno.EBUSY, errno.ENOTEMPTY)
+    return False
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

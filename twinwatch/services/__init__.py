@@ -1,0 +1,1 @@
+"""Internal workers: what is slow or heavy, kept out of the watchers, and guarded like any other worker."""
