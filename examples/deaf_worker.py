@@ -62,7 +62,7 @@ def go_deaf(_number: int, _frame: FrameType | None) -> None:
 class Answer(BaseHTTPRequestHandler):
     """Says which birth of the worker answers."""
 
-    timeout = 2  # seconds for a visitor that says nothing: one at a time is served
+    timeout = 0.5  # seconds for a visitor that says nothing: one at a time is served
 
     def do_GET(self) -> None:
         """Answer whatever is asked for."""

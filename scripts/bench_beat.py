@@ -65,7 +65,7 @@ def main() -> None:
         file.write(bytes(SIZE))
         file.flush()
         with Heartbeat(file.name) as watched, Heartbeat(os.devnull) as unwatched:
-            kinds = {
+            kinds: dict[str, Callable[[], object]] = {
                 "empty method": Empty().beat,
                 "beat": watched.beat,
                 "advance": watched.advance,

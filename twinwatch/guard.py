@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
-from twinwatch.core import exits, reconcile
+from twinwatch.core import exits, expand, reconcile
 from twinwatch.core.reconcile import (
     Action,
     Birth,
@@ -28,8 +28,8 @@ from twinwatch.core.reconcile import (
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
-from twinwatch.core.values import NO_PROCESS, Ending, Health, HookState, Phase, Role
-from twinwatch.linux import adoption, process, remains
+from twinwatch.core.values import NO_PROCESS, Ending, ExitKind, Health, HookState, Phase, Role
+from twinwatch.linux import adoption, cgroup, process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let, Order
@@ -80,6 +80,8 @@ class Guard:
     def adopt(self, spec: PairSpec) -> None:
         """Take a configuration over, and look at every slot."""
         self._roster.adopt(spec, self._pair.state.header().slots)
+        for guarded in self._roster:
+            self._drop_vitals(guarded)  # they are judged by the new limits from now on
         with self._pair.state.lock:
             self._sequence = self._pair.state.sequence()
         self.look_at_all()
@@ -308,6 +310,9 @@ class Guard:
             os.close(guarded.pidfd)
             guarded.pidfd = -1
         self._drop_hook(guarded)
+        self._drop_vitals(guarded)
+
+    def _drop_vitals(self, guarded: Guarded) -> None:
         if guarded.vitals is not None:
             guarded.vitals.close()
             guarded.vitals = None
@@ -405,12 +410,13 @@ class Guard:
             return True
         self._set(guarded, read)
         self._pair.tell_change(old, slot, reason)
-        if old.phase is not slot.phase and self._roster.concerns_others(guarded):
+        moved = (old.phase, old.ready) != (slot.phase, slot.ready)
+        if moved and self._roster.concerns_others(guarded):
             self.wake_twin()
         return True
 
     def _signal(self, guarded: Guarded, action: Signal) -> bool:
-        pidfd = guarded.pidfd if guarded.slot.hook is HookState.NONE else guarded.hook_pidfd
+        pidfd = guarded.hook_pidfd if guarded.slot.hook is HookState.BEGUN else guarded.pidfd
         group = action.group and not guarded.is_registered
         try:
             if group and process.send_group(pidfd, action.number) is None:
@@ -429,11 +435,15 @@ class Guard:
             guarded.rest = Rest.EMPTY
             return True
         token = self._token(guarded)
-        left = remains.end_group(guarded.slot.identity, guarded.pidfd, token)
-        escaped = remains.is_token_held(token)
-        if escaped and self._adopt_main(guarded, token):
+        names_heir = self._names_heir(guarded)
+        if names_heir and self._adopt_main(guarded, token):
             return True
-        if left or (escaped and monotonic_ns() < guarded.slot.exit.at_ns + reconcile.LEAVING_NS):
+        is_fresh = monotonic_ns() < guarded.slot.exit.at_ns + reconcile.LEAVING_NS
+        # the main process may not have left the group yet
+        spared = names_heir and is_fresh and remains.is_token_held(token)
+        left = spared or remains.end_group(guarded.slot.identity, guarded.pidfd, token)
+        escaped = remains.is_token_held(token) or self._is_cgroup_populated(guarded)
+        if left or (escaped and is_fresh):
             guarded.rest = Rest.GROUP
             self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
             guarded.pause_ns = min(guarded.pause_ns * 2, GRACE_NS)
@@ -441,18 +451,31 @@ class Guard:
         guarded.rest = Rest.ESCAPED if escaped else Rest.EMPTY
         return True
 
-    def _adopt_main(self, guarded: Guarded, token: str) -> bool:
-        """A leader that ended in order may have named its successor in a PID file."""
+    def _is_cgroup_populated(self, guarded: Guarded) -> bool:
         spec, slot = guarded.spec, guarded.slot
-        if spec is None or not spec.pid_file or reconcile.ending_of(self.sight.view(guarded, 0)):
+        return spec is not None and cgroup.is_populated(
+            self._pair.paths.pair, spec, slot.instance, slot.generation
+        )
+
+    def _names_heir(self, guarded: Guarded) -> bool:
+        """A leader that ended in order may have named its successor in a PID file."""
+        if guarded.spec is None or not guarded.spec.pid_file:
             return False
-        identity = adoption.main_process(adoption.read_pid_file(spec.pid_file), token)
-        taken = exits.handed_over(slot, identity) if identity else slot
-        return taken != slot and self._write(guarded, taken, "it has handed over")
+        in_order = guarded.slot.exit.kind in (ExitKind.CLEAN, ExitKind.ESCAPED)
+        return in_order and not reconcile.ending_of(self.sight.view(guarded, 0))
+
+    def _adopt_main(self, guarded: Guarded, token: str) -> bool:
+        path = expand.expand(guarded.spec.pid_file, guarded.instance) if guarded.spec else ""
+        identity = adoption.main_process(adoption.read_pid_file(path), token)
+        taken = exits.handed_over(guarded.slot, identity) if identity else guarded.slot
+        return taken != guarded.slot and self._write(guarded, taken, "it has handed over")
 
     def _end_escaped(self, guarded: Guarded) -> bool:
         token = self._token(guarded)
         count = remains.end_token_holders(token, lambda: self._is_current(guarded))  # R20
+        if guarded.spec is not None and self._is_current(guarded):
+            slot = guarded.slot
+            cgroup.kill(self._pair.paths.pair, guarded.spec, slot.instance, slot.generation)
         self._pair.tell("escaped-ended", slot=guarded.slot.label, count=count)
         guarded.rest = Rest.UNSEEN
         self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
@@ -462,7 +485,7 @@ class Guard:
     def _drag(self, guarded: Guarded, indices: tuple[int, ...]) -> bool:
         """Have the others of its group end too; a guard that is killed here has its heir go on."""
         told = []
-        for index in indices:
+        for index in reversed(indices):  # in the order of their ends, also if an heir has to go on
             kin = self._roster[index]
             ending = replace(kin.slot, end_generation=kin.slot.generation, ending=Ending.GROUP)
             if kin.slot.phase in (Phase.RUNNING, Phase.STARTING, Phase.PAUSED):
@@ -512,12 +535,13 @@ class Guard:
         if child is None or self._nursery is None or spec is None:
             self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
             return False
+        hook_ns = spec.before_start.timeout_ns if spec.before_start else 0
         newborn = Newborn(
             Let.WORKER,
             guarded.index,
             guarded.read,
             action.slot,
-            until_ns=monotonic_ns() + spec.start_timeout_ns,
+            until_ns=monotonic_ns() + hook_ns + spec.start_timeout_ns,
             birth_hash=spec.birth_hash,
             counts=action.counts,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from twinwatch.core.record import Slot
 from twinwatch.core.spec import PairSpec
-from twinwatch.core.values import Exit, ExitKind, Phase
+from twinwatch.core.values import HOOK_EXIT, Exit, ExitKind, Phase, Stage
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
@@ -58,7 +58,7 @@ def describe_exit(end: Exit) -> dict[str, object] | None:
         return None
     reason = end.ending.name.lower() if end.ending else ""
     if end.kind in (ExitKind.EXEC_FAILED, ExitKind.ESCAPED) and end.stage:
-        reason = f"{end.stage.name.lower()}: {os.strerror(end.code)}"
+        reason = f"{end.stage.name.lower()}: {_error(end)}"
     if end.oom:
         reason = "out of memory"
     return {
@@ -68,3 +68,9 @@ def describe_exit(end: Exit) -> dict[str, object] | None:
         "core": end.core,
         "reason": reason or None,
     }
+
+
+def _error(end: Exit) -> str:
+    if end.stage is Stage.HOOK and end.code >= HOOK_EXIT:
+        return f"exit code {end.code - HOOK_EXIT}"
+    return os.strerror(end.code)

@@ -6,6 +6,7 @@ Counts are kept as slots change, so that no event does work in proportion to the
 from collections.abc import Iterable, Iterator
 
 from twinwatch.core import reconcile
+from twinwatch.core.kinship import has_given_up
 from twinwatch.core.reconcile import HookLife, Life, Rest
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import Group, PairSpec, Stop, WorkerSpec
@@ -226,10 +227,19 @@ class Roster:
         return any(self._is_to_end(index) for name in names for index in self._members.get(name, ()))
 
     def _is_to_end(self, index: int) -> bool:
-        slot = self._slots[index].slot
-        return slot.phase not in NO_PROCESS and (
-            slot.desired is Desired.STOP or (slot.ending is Ending.GROUP and not slot.is_over)
-        )
+        guarded = self._slots[index]
+        slot = guarded.slot
+        if slot.phase in NO_PROCESS:
+            return False
+        if slot.desired is Desired.STOP:
+            return True
+        return not slot.is_over and (slot.ending is Ending.GROUP or self._gives_up(guarded))
+
+    def _gives_up(self, guarded: Guarded) -> bool:
+        group = self.group_of(guarded)
+        if group is None or guarded.slot.desired is Desired.PAUSE:
+            return False
+        return any(has_given_up(kin.slot) for _, kin in self.kin(guarded, group))
 
 
 def is_ready(slot: Slot) -> bool:

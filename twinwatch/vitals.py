@@ -86,7 +86,7 @@ class Vitals:
         """Look, if it is time to. When to look again; 0: there is nothing to look for."""
         if not self._period_ns or now_ns < self._due_ns:
             return self._due_ns
-        if self._beats:
+        if self._beats and slot.phase is not Phase.STARTING:  # until then it is the former generation's
             self.read()
         judged = slot.phase is Phase.RUNNING and not self.is_signed_off
         self._hear_file(slot, now_ns, judged=judged)

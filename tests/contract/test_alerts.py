@@ -1,4 +1,4 @@
-"""The service that tells: its log reader, its targets, its memory, and its death at every step."""
+"""The service that tells: how often, whom, what fails, and its death at every step."""
 
 import json
 import os
@@ -15,16 +15,12 @@ import pytest
 from scene import Actor, Scene, kill_self, until
 
 from twinwatch.config import snapshot
-from twinwatch.core.grouping import Group, Window, add
 from twinwatch.core.spec import Alert
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
-from twinwatch.linux import events, journal
+from twinwatch.linux import journal
 from twinwatch.linux.events import EventLog
-from twinwatch.linux.journal import Journal
-from twinwatch.services.alerts import ledger, message, telling
-from twinwatch.services.alerts.attempt import target_of
-from twinwatch.services.alerts.ledger import Ledger, Parcel
-from twinwatch.services.alerts.telling import Target, Telling
+from twinwatch.services.alerts import ledger, telling
+from twinwatch.services.alerts.ledger import Ledger
 from twinwatch.services.room import Room
 
 HOUR_NS = 3600 * SECOND_NS
@@ -363,11 +359,9 @@ class Apprise:
     ],
 )
 def test_apprise(told: Told, tmp_path: Path, module, scheme, reason):
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "apprise.py").write_text(module)
+    (tmp_path / "apprise.py").write_text(module)
     told.configure(told.alert(command=(), apprise=f"{scheme}://{told.out}", retries=0))
-    service = told.serve(environ={"PYTHONPATH": str(modules)})
+    service = told.serve(environ={"PYTHONPATH": str(tmp_path)})
     told.exits()
     if reason:
         failure = told.wait_failure()
@@ -377,6 +371,15 @@ def test_apprise(told: Told, tmp_path: Path, module, scheme, reason):
         assert title == "shop: web exited: ended"
         assert "running -> stopping" in body
     end(service)
+
+
+def test_the_real_apprise(told: Told):
+    with web_server(told.scene, [200], told.out) as url:
+        told.configure(told.alert(command=(), apprise=url.replace("http", "json")))
+        service = told.serve()
+        told.exits()
+        assert told.wait(1)[0]["body"]["title"] == "shop: web exited: ended"
+        end(service)
 
 
 def test_a_target_that_hangs_delays_no_other_one_and_is_ended_with_its_group(told: Told, tmp_path: Path):
@@ -501,6 +504,24 @@ def test_at_its_end_it_waits_for_what_is_on_its_way_not_for_ever(told: Told, mon
     assert not told.is_settled(), "it is kept for the next time"
 
 
+def test_what_is_collected_outlives_it(told: Told):
+    told.configure(told.alert())
+    service = told.serve()
+    told.exits()
+    told.wait(1)
+    told.exits(5)
+
+    def is_kept() -> bool:
+        kept = told.kept()
+        groups = [window.group for window, _ in kept.targets.values()] if kept else []
+        return any(group is not None and group.count == 5 for group in groups)
+
+    until(is_kept, "it is collected")
+    service.kill()
+    end(told.serve())
+    assert numbers(told.messages()) == list(range(6))
+
+
 def steps_of(told: Told) -> list[tuple[str, int]]:
     """The lines of the service that are executed, in the order in which each is reached first."""
     log = told.scene.directory / "steps"
@@ -576,228 +597,3 @@ def forget(told: Told) -> None:
     for path in (told.out, Path(told.paths.events), Path(f"{told.paths.state}/alerts.json")):
         path.unlink(missing_ok=True)
     told.log.write("phase", slot="_alerts", old="stopped", new="starting", generation=1)
-
-
-def test_a_child_is_not_blamed_for_what_the_service_slept(monkeypatch: pytest.MonkeyPatch):
-    """Both were frozen: the child gets the time that the service missed."""
-
-    class Child:
-        deadline_ns = 10 * SECOND_NS
-        is_ended = False
-
-    service = object.__new__(Telling)
-    service._targets = {"x": Target(Alert(on=("fatal",)), attempt=Child())}  # type: ignore[arg-type]
-    now_ns = 5 * SECOND_NS
-    monkeypatch.setattr(telling, "monotonic_ns", lambda: now_ns)
-    service._seen_ns = now_ns
-    now_ns += SECOND_NS
-    assert service._time(now_ns) == now_ns
-    assert Child.deadline_ns == service._targets["x"].attempt.deadline_ns == 10 * SECOND_NS, "on time"
-    now_ns += 100 * SECOND_NS
-    service._time(now_ns - 100 * SECOND_NS)
-    assert service._targets["x"].attempt.deadline_ns == 110 * SECOND_NS, "frozen in its wait"
-    now_ns += 50 * SECOND_NS
-    service._time()
-    assert service._targets["x"].attempt.deadline_ns == 160 * SECOND_NS, "frozen at work"
-
-
-# ---------------------------------------------------------------- the log reader
-
-
-def read_all(reader: Journal) -> list[int]:
-    found: list[int] = []
-    while lines := reader.step():
-        found += [json.loads(line)["number"] for line in lines]
-    return found
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[EventLog]:
-    opened = EventLog(str(tmp_path / "events.jsonl"), "shop", "a.1")
-    yield opened
-    opened.close()
-
-
-def write(log: EventLog, *numbers: int) -> None:
-    for number in numbers:
-        log.write("tick", number=number)
-
-
-def test_each_line_once_across_rotation_and_death(log: EventLog, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(events, "MAX_BYTES", 1000)
-    path = str(tmp_path / "events.jsonl")
-    found: list[int] = []
-    positions: dict[str, int] = {}
-    for number in range(200):
-        write(log, number)
-        if number % 13 == 0:
-            reader = Journal(path, positions)
-            found += read_all(reader)
-            positions = json.loads(json.dumps(reader.positions))
-    found += read_all(Journal(path, positions))
-    assert found == list(range(200))
-    assert len(positions) <= journal.POSITIONS_MAX
-
-
-def test_a_renamed_file_is_read_on(log: EventLog, tmp_path: Path):
-    """Its writer has not noticed yet."""
-    path = tmp_path / "events.jsonl"
-    write(log, 0)
-    reader = Journal(str(path), {})
-    assert read_all(reader) == [0]
-    path.rename(tmp_path / "events.jsonl.1")
-    other = EventLog(str(path), "shop", "b.1")
-    write(other, 1)
-    write(log, 2)
-    other.close()
-    assert sorted(read_all(reader)) == [1, 2]
-    assert read_all(reader) == []
-
-
-def test_half_a_line_is_waited_for(tmp_path: Path):
-    path = tmp_path / "events.jsonl"
-    reader = Journal(str(path), {})
-    assert reader.step() == []
-    with path.open("ab", buffering=0) as file:
-        file.write(b'{"number":')
-        assert reader.step() == []
-        file.write(b'1}\n{"num')
-        assert reader.step() == [b'{"number":1}']
-        assert reader.step() == []
-        file.write(b'ber":2}\n')
-        assert reader.step() == [b'{"number":2}']
-
-
-def test_an_endless_line_is_skipped(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(journal, "READ_MAX", 10_000)
-    path = tmp_path / "events.jsonl"
-    path.write_bytes(b"x" * 25_000 + b'\n{"number":1}\n')
-    assert Journal(str(path), {}).step() == [b""]
-    reader = Journal(str(path), {})
-    lines = [line for _ in range(3) for line in reader.step()]
-    assert lines[-1] == b'{"number":1}'
-    assert reader.step() == []
-
-
-@pytest.mark.parametrize(
-    ("starts", "found"), [((), []), ((2,), [2, 3, 4]), ((1, 3), [3, 4]), ((0,), [0, 1, 2, 3, 4])]
-)
-def test_it_begins_at_the_last_start(log: EventLog, tmp_path: Path, starts, found, monkeypatch):
-    monkeypatch.setattr(events, "MAX_BYTES", 300)  # over several files
-    write(log, *range(5))
-    reader = Journal(str(tmp_path / "events.jsonl"), {})
-    reader.begin(lambda line: json.loads(line)["number"] in starts)
-    assert read_all(reader) == found
-
-
-# ---------------------------------------------------------------- what is said
-
-
-def group_of(*news: tuple[str, dict[str, object]]) -> Group:
-    window = Window()
-    for kind, event in news:
-        window = add(window, kind, event)
-    assert window.group is not None
-    return window.group
-
-
-def changed(slot: str, new: str, **more: object) -> dict[str, object]:
-    return {"event": "phase", "time": "T", "slot": slot, "old": "x", "new": new, **more}
-
-
-@pytest.mark.parametrize(
-    ("news", "subject"),
-    [
-        (
-            [("fatal", changed("web", "fatal", reason="more than 3 restarts"))],
-            "shop: web fatal: more than 3 restarts",
-        ),
-        ([("exited", changed("web", "stopping", exit={"signal": 9}))], "shop: web exited: signal 9"),
-        ([("wedged", {"event": "wedged", "reason": "lock held"})], "shop: stuck: lock held"),
-        ([("twin-lost", changed("a", "starting"))], "shop: a lost"),
-        (
-            [*[("restarted", changed("web", "starting"))] * 812, ("fatal", changed("web", "fatal"))],
-            "shop: web restarted 812 times, fatal once",
-        ),
-        (
-            [("exited", changed("w", "stopping")), ("fatal", changed("db", "fatal"))],
-            "shop: db fatal once; w exited once",
-        ),
-        (
-            [("exited", changed(f"w{n}", "stopping")) for n in range(9)],
-            "shop: " + "; ".join(f"w{n} exited once" for n in range(5)) + "; 4 more",
-        ),
-        ([("fatal", changed("web", "fatal", reason="a\r\nBcc: x\0"))], "shop: web fatal: a  Bcc: x "),
-    ],
-)
-def test_subjects(news, subject):
-    assert message.subject("shop", group_of(*news)) == subject
-
-
-def test_the_text_has_the_first_and_the_last():
-    group = group_of(*[("exited", changed("web", "stopping", reason=f"number {n}")) for n in range(100)])
-    assert message.text("shop", group).split("\n") == [
-        "pair shop",
-        "web exited 100 times",
-        "first: T  web  x -> stopping  number 0",
-        "last: T  web  x -> stopping  number 99",
-    ]
-
-
-def test_a_message_keeps_its_id_and_another_one_has_another():
-    one = group_of(("exited", changed("web", "stopping")))
-    assert message.document("shop", "h", one) == message.document("shop", "h", one)
-    two = group_of(("exited", changed("web", "stopping", reason="other")))
-    assert message.document("shop", "h", one)["id"] != message.document("shop", "h", two)["id"]
-
-
-def test_a_ledger_is_read_as_it_was_written(tmp_path: Path):
-    path = str(tmp_path / "alerts.json")
-    assert ledger.read(path) is None
-    document = message.document("shop", "h", group_of(("exited", changed("web", "stopping"))))
-    window = add(Window(5, hurried=True), "fatal", changed("web", "fatal"))
-    kept = Ledger({"x": 7}, {"web": 3}, {"k": (window, Parcel(document, 2)), "l": (Window(), None)})
-    assert ledger.write(path, kept)
-    assert ledger.read(path) == kept
-    assert os.stat(path).st_mode & 0o777 == 0o600
-
-
-UNSENDABLE = {
-    "layout": 1,
-    "positions": {},
-    "asked": {},
-    "targets": {
-        "x": {
-            "window": {"until_ns": 0, "hurried": False, "group": None},
-            "parcel": {"document": {}, "failures": 0},
-        }
-    },
-}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "[]", "null", "{}", '{"layout": 99}', "[" * 100_000),
-        '{"layout": 1, "positions": {}, "asked": {}, "targets": {"x": 1}}',
-        '{"layout": 1, "positions": {"a": "x"}, "asked": {}, "targets": {}}',
-        json.dumps(UNSENDABLE),
-    ],
-)
-def test_what_is_no_ledger_is_refused(tmp_path: Path, text: str):
-    path = tmp_path / "alerts.json"
-    path.write_text(text)
-    with pytest.raises(ledger.Unreadable):
-        ledger.read(str(path))
-
-
-@pytest.mark.parametrize(
-    ("fields", "target"),
-    [
-        ({"command": ("notify", "secret")}, "command notify"),
-        ({"webhook": "https://me:secret@host:1/secret"}, "webhook host:1"),
-        ({"apprise": "tgram://secret/1"}, "apprise tgram"),
-    ],
-)
-def test_a_target_is_named_without_its_secrets(fields, target):
-    assert target_of(Alert(on=("fatal",), **fields)) == target

@@ -1,5 +1,6 @@
 """examples/deaf_worker.py fails in the ways that its first lines name."""
 
+import os
 import signal
 import socket
 import struct
@@ -41,10 +42,13 @@ class Worker:
 def running(directory, environ):
     file = directory / "heartbeat"
     file.write_bytes(bytes(SIZE))
-    command = [sys.executable, "-I", str(PROGRAM), "0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ | {VARIABLE: str(file)}
-    ) as process:
+    command = [sys.executable, str(PROGRAM), "0"]
+    with (
+        (directory / "errors").open("wb") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, env={**os.environ, **environ, VARIABLE: str(file)}
+        ) as process,
+    ):
         try:
             yield Worker(file, process)
         finally:
@@ -99,7 +103,13 @@ def test_endings(worker, number, code):
     assert worker.process.wait() == code
 
 
-def test_a_visitor_who_leaves_early_stops_nothing(worker):
+def test_a_visitor_who_leaves_early_is_no_error(worker):
     with socket.create_connection(("127.0.0.1", worker.port)) as visitor:
         visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert worker.answer() == b"generation 3\n"
+    assert worker.file.with_name("errors").read_bytes() == b""
+
+
+def test_a_visitor_who_says_nothing_keeps_nobody_waiting_for_long(worker):
+    with socket.create_connection(("127.0.0.1", worker.port)):
+        assert worker.answer() == b"generation 3\n"

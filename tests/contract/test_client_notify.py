@@ -45,6 +45,14 @@ def test_nobody_there(name, monkeypatch):
     assert not barrier(60)
 
 
+def test_a_name_of_another_kind_is_not_taken_for_an_abstract_one(monkeypatch):
+    name = f"x{secrets.token_hex(8)}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+        stranger.bind("\0" + name[1:])
+        monkeypatch.setenv(VARIABLE, name)
+        assert not notify("READY=1")
+
+
 def test_nobody_listens_any_more(receiver):
     receiver.close()
     assert not notify("READY=1")
@@ -67,15 +75,10 @@ def test_a_place_in_the_queue_that_becomes_free_is_taken(receiver, monkeypatch):
     while notify("STATUS=full"):
         pass
     monkeypatch.setattr(module, "SEND_WAIT_S", 60)
-    answers = []
-    waiting = threading.Thread(target=lambda: answers.append(notify("READY=1")))
-    waiting.start()
-    received = b""
-    while received != b"READY=1":
-        select.select([receiver], [], [], 60)
-        received = receiver.recv(64)
-    waiting.join()
-    assert answers == [True]
+    reading = threading.Timer(0.05, receiver.recv, [64])
+    reading.start()
+    assert notify("READY=1")
+    reading.join()
 
 
 def test_a_message_that_is_too_long(receiver):

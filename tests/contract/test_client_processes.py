@@ -173,6 +173,48 @@ with Heartbeat() as heartbeat:
     assert not file.exists()
 
 
+@pytest.mark.root
+def test_a_hole_in_a_full_file_system_is_not_watched(file):
+    """Else its first beat would end the worker: SIGBUS."""
+    script = """
+path = os.environ["TWINWATCH_HEARTBEAT"]
+with open(path, "wb") as file:
+    file.truncate(64)
+with open(path + ".rest", "wb", 0) as rest:
+    try:
+        while rest.write(bytes(4096)):
+            pass
+    except OSError as error:
+        assert error.errno == 28, error
+heartbeat = Heartbeat()
+assert not heartbeat.is_watched
+heartbeat.beat()
+print("alive")
+"""
+    mount = 'mount -t tmpfs -o size=64k none "$1" && shift && exec "$@"'
+    play = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        mount,
+        "sh",
+        str(file.parent),
+        sys.executable,
+        "-c",
+        BEGIN + script,
+    ]
+    run = subprocess.run(
+        play,
+        env={**os.environ, VARIABLE: str(file)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr
+
+
 def test_a_file_that_was_cut_off_ends_a_mapped_worker(file):
     """Why docs/heartbeat.md says who can do that."""
     script = "heartbeat = Heartbeat()\nos.truncate(os.environ['TWINWATCH_HEARTBEAT'], 0)\nheartbeat.beat()"

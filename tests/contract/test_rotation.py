@@ -184,6 +184,20 @@ def test_backups_belong_to_the_logs_owner(log):
     assert [(s.st_uid, s.st_gid) for s in status] == [(1234, 4321), (1234, 4321)]
 
 
+def test_a_backup_that_was_compressed_but_not_removed(log):
+    """It is not renumbered beside its double: killed between the two renames, it would become two."""
+    for _ in range(2):
+        log.write(2 * BLOCK)
+        log.rotate(compress=False)
+    with gzip.open(log.folder / "web.log.2.gz", "wb") as file:
+        file.write((log.folder / "web.log.2").read_bytes())
+    log.write(2 * BLOCK)
+    with log.rotator() as rotator:
+        rotator.rotate(9, 1)
+    assert log.backups() == ["web.log.3.gz", "web.log.2", "web.log.1"]
+    assert log.joined() == log.written
+
+
 def test_due_by_size_and_by_age(log):
     day = Rotate(age_ns=100)
     log.write(BLOCK)

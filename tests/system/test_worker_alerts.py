@@ -98,7 +98,7 @@ def test_its_death_loses_no_alert_and_leaves_no_child(pair: LivePair, out: Path)
     """Killed while it waits for a target that hangs, with other news collected."""
     pids = pair.directory / "pids"
     hang = 'test -e "$0" || { echo $$ > "$0.draft"; mv "$0.draft" "$0"; exec sleep 100000; }; cat >> "$1"; echo >> "$1"'
-    slow = to_file(pids, "exited", script=hang, timeout="600s")
+    slow = to_file(pids, "exited", script=hang, timeout="600s", workers=["web"])
     slow["exec"] = [*slow["exec"], str(out)]
     configure(pair, entry("web", SLEEP, restart=TIRELESS), slow)
     pair.up()

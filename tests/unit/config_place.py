@@ -7,12 +7,6 @@ import pytest
 from twinwatch.config.load import ConfigError, load
 from twinwatch.core.spec import PairSpec, WorkerSpec
 
-def cases(table: str) -> list:
-    """(text, answers) of each case, named by its text. A blank line ends a case; answers follow `->`."""
-    split = [case.split("\n-> ") for case in table.strip("\n").split("\n\n")]
-    return [pytest.param(text, answers, id=text.removeprefix("pair: p\n")) for text, *answers in split]
-
-
 ENVIRON = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -40,3 +34,9 @@ class Place:
         """Problems of one worker; `keys` begin at 5:5, their paths at `workers.w`."""
         found = self.problems(f"pair: p\nworkers:\n  w:\n    command: [sh]\n    {keys}\n")
         return [problem.replace(" workers.w.", " ") for problem in found]
+
+
+def cases(table: str) -> list:
+    """(text, answers) of each case, named by its text. A blank line ends a case; answers follow `->`."""
+    split = [case.split("\n-> ") for case in table.strip("\n").split("\n\n")]
+    return [pytest.param(text, answers, id=text.removeprefix("pair: p\n")) for text, *answers in split]

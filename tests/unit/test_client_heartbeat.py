@@ -65,6 +65,15 @@ def test_to_map_the_file_is_no_beat(file):
     assert file.stat().st_mtime_ns == made
 
 
+def test_a_file_that_is_a_hole_is_filled_and_that_is_no_beat(file):
+    file.write_bytes(b"")
+    os.truncate(file, SIZE)
+    os.utime(file, ns=(1, 1))
+    Heartbeat().close()
+    assert file.stat().st_blocks > 0
+    assert file.stat().st_mtime_ns == 1
+
+
 def test_progress(file):
     with Heartbeat(file) as heartbeat:
         heartbeat.beat(7)
@@ -349,9 +358,8 @@ def test_closing_amid_a_beat_does_not_sign_off(file):
 def test_after_signing_off_a_thread_can_begin_again(file):
     with Heartbeat(every=OFTEN_S) as heartbeat:
         heartbeat.sign_off()
-        until(lambda: not drummers())
         heartbeat.activate()
-        heartbeat.start()
+        heartbeat.start()  # the thread that was told to end may not have heard of it yet
         seen = sequence(file)
         until(lambda: sequence(file) > seen + 2)
         assert read(file)[3] == module.ACTIVE
@@ -445,6 +453,8 @@ def test_a_program_pays_for_what_it_uses(file):
     assert {name for name in unwatched if not name.startswith("twinwatch")} == set()
     watched = loaded_by("import twinwatch; twinwatch.Heartbeat().beat()") - bare
     assert {name for name in watched if not name.startswith("twinwatch")} == {"mmap"}
+    quiet = loaded_by("import twinwatch; twinwatch.notify('READY=1')", NOTIFY_SOCKET="") - bare
+    assert {name for name in quiet if not name.startswith("twinwatch")} == set()
 
 
 def test_the_package_gives_its_names():

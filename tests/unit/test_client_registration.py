@@ -111,7 +111,7 @@ def test_who_was_started_as_another_asks(pair, monkeypatch, name, pair_name, var
 
 def refused(pair, monkeypatch):
     pair.answer("", "twinwatch: no pair shop: start it with `twinwatch up`\n", 7)
-    return "not registered: twinwatch: no pair shop: start it with `twinwatch up`$"
+    return "not registered: no pair shop: start it with `twinwatch up`$"
 
 
 def failed_but_answered(pair, monkeypatch):

@@ -41,8 +41,9 @@ def test_readiness(place, keys, ready):
 
 def test_a_job_has_all_the_time_it_needs(place):
     assert place.worker("ready: exit\n    restart: never").ready == Ready(exit=True, timeout_ns=0)
-    limited = place.worker("ready: {exit: true, timeout: 5s}\n    restart: on-failure").ready
-    assert limited == Ready(exit=True, timeout_ns=5 * SECOND_NS)
+    assert place.worker("ready: {exit: true}\n    restart: on-failure").ready == Ready(
+        exit=True, timeout_ns=0
+    )
 
 
 def test_all_kinds_of_probes_make_ready(place):
@@ -160,6 +161,7 @@ def test_resources(place):
 
 
 def test_cgroup(place):
+    assert place.worker("cgroup: {}").cgroup == Cgroup()
     assert place.worker("cgroup: {memory: 1GiB, pids: 100, cpu: 12.5%}").cgroup == Cgroup(2**30, 100, 12.5)
 
 
@@ -192,7 +194,6 @@ workers:
 MISTAKES = r"""
 ready: notfy
 -> 5:12: ready: unknown key 'notfy': did you mean 'notify'?
--> 5:5: ready: needs one of notify, heartbeat, http, tcp, exec, exit
 
 ready: yes
 -> 5:12: ready: expected a mapping, found `yes`, which YAML reads as true
@@ -210,12 +211,16 @@ ready: exit
 -> 5:12: ready: a job that is started again whenever it ends is never done: `restart: on-failure`, or `never`
 
 restart: {policy: always}
-ready: {timeout: 1s, exit: true}
--> 6:32: ready.exit: a job that is started again whenever it ends is never done: `restart: on-failure`, or `never`
+ready: {exit: true}
+-> 6:19: ready.exit: a job that is started again whenever it ends is never done: `restart: on-failure`, or `never`
 
 restart: never
 ready: {exit: true, notify: true}
 -> 6:19: ready.exit: goes with nothing else: who has ended gives no other sign
+
+restart: never
+ready: {exit: true, timeout: 1s}
+-> 6:34: ready.timeout: does not go with `exit`: a job has all the time it needs
 
 restart: never
 ready: {exit: true, tcp: "h:1"}
@@ -418,9 +423,6 @@ resources: {threads: 1, action: {exec: no-such-program}}
 resources: {threads: 1, action: {run: sh}}
 -> 5:29: resources.action: the key 'exec' is missing
 -> 5:38: resources.action.run: unknown key 'run'; known: exec
-
-cgroup: {}
--> 5:5: cgroup: needs one of memory, pids, cpu
 
 cgroup: {pids: 0, cpu: 50, memory: 0}
 -> 5:20: cgroup.pids: must be 1 to 2147483647, found 0

@@ -27,7 +27,22 @@ def test_any_text_is_loaded_or_refused(place, text):
     assert outcome(place, text)
 
 
-SCALARS = ["sh", "yes", "8080", "5s", "~", "''", "022", "{instance}", "always", "1.5", "w", "*a", "!x"]
+SCALARS = [
+    *("sh", "yes", "8080", "5s", "~", "''", "022", "{instance}", "always", "1.5", "w", "*a", "!x"),
+    *(
+        "notify",
+        "exit",
+        "'http://h:1/'",
+        "'h:1'",
+        "'['",
+        "'[::1'",
+        "90%",
+        "200-299",
+        "one_for_all",
+        "fatal",
+        "64MiB",
+    ),
+]
 KEYS = [
     "pair",
     "watch",
@@ -52,6 +67,32 @@ KEYS = [
     "environment",
     "defaults",
     "instances",
+    "ready",
+    "health",
+    "heartbeat",
+    "http",
+    "url",
+    "tcp",
+    "exec",
+    "resources",
+    "action",
+    "cgroup",
+    "cpu",
+    "memory",
+    "rotate",
+    "before_start",
+    "watch_files",
+    "max_age",
+    "pid_file",
+    "workers",
+    "strategy",
+    "webhook",
+    "headers",
+    "notify",
+    "timeout",
+    "status",
+    "expect",
+    "address",
 ]
 
 
@@ -75,3 +116,10 @@ def test_any_shape_is_loaded_or_refused(place, watch, defaults, one, other):
     assert outcome(
         place, f"pair: p\nwatch: {watch}\ndefaults: {defaults}\nworkers: {{w: {one}, v: {other}}}\n"
     )
+
+
+@settings(max_examples=300)
+@given(key=st.sampled_from([*KEYS, "groups", "alerts"]), value=VALUES, group=VALUES, alert=VALUES)
+def test_any_value_of_a_key_is_loaded_or_refused(place, key, value, group, alert):
+    workers = f"{{w: {{command: sh, {key}: {value}}}, v: {{command: sh, depends_on: [w]}}}}"
+    assert outcome(place, f"pair: p\nworkers: {workers}\ngroups: {{g: {group}}}\nalerts: [{alert}]\n")

@@ -267,19 +267,26 @@ def test_the_birth_hash_covers_what_a_process_gets_and_nothing_else(place):
 def test_the_documented_example_is_loaded(place):
     (text,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     (place.folder / "www").mkdir(exist_ok=True)
-    spec = place.load(text)
-    assert [worker.name for worker in spec.workers] == ["db", "web", "import"]
+    spec = place.load(text, {"PATH": os.environ["PATH"]})
+    assert [worker.name for worker in spec.workers] == ["db", "schema", "web", "import"]
+    db, schema, web, job = spec.workers
+    assert (len(db.ready.probes), schema.ready.exit, bool(job.rotate)) == (1, True, True)
+    assert [len(found) for found in (web.health.probes, spec.groups, spec.alerts)] == [2, 1, 2]
 
 
 def test_every_key_is_documented(place):
     """Each key that some mapping of the file knows, as the answers to a wrong one list them."""
     document = DOCUMENT.read_text()
     wrong = "{zzz: 1}"
+    item = f"{{zzz: 1, http: {wrong}}}, {{tcp: {wrong}}}, {{exec: {wrong}}}, {{notify: {wrong}}}, {{heartbeat: {wrong}}}"
     found = place.problems(
-        f"zzz: 1\npair: p\nwatch: {wrong}\nworkers:\n  w: {{command: [sh], zzz: 1, stop: {wrong}, log: {wrong},\n"
-        f"    restart: {{zzz: 1, backoff: {wrong}, limit: {wrong}}}, rlimits: {{nofile: {wrong}}}}}\n"
+        f"zzz: 1\npair: p\nwatch: {wrong}\nworkers:\n  w: {{command: [sh], zzz: 1, stop: {wrong}, cgroup: {wrong},\n"
+        f"    log: {{zzz: 1, rotate: {wrong}}}, ready: {wrong}, health: [{item}], before_start: {wrong},\n"
+        f"    resources: {{zzz: 1, action: {wrong}}}, rlimits: {{nofile: {wrong}}},\n"
+        f"    restart: {{zzz: 1, backoff: {wrong}, limit: {wrong}}}}}\n"
+        f"groups: {{g: {wrong}}}\nalerts: [{wrong}]\n"
     )
     lists = [line.partition("; known: ")[2] for line in found if "unknown key" in line]
     keys = {key for known in lists for key in known.split(", ")}
-    assert (len(lists), len(keys)) == (9, 37)
+    assert (len(lists), len(keys)) == (23, 88)
     assert [key for key in sorted(keys) if f"`{key}`" not in document] == []

@@ -108,13 +108,17 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to beat from a daemon thread. It dies with its process and is not inherited by a fork."""
-        if not self.is_watched or (self._thread and self._thread.is_alive()):
+        if not self.is_watched or self._is_drumming():
             return
         import threading
 
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drum, args=(self._stop,), name=_THREAD, daemon=True)
         self._thread.start()
+
+    def _is_drumming(self) -> bool:
+        """A forked child has the object, but not the thread."""
+        return bool(self._thread and self._thread.is_alive() and self._stop and not self._stop.is_set())
 
     def _drum(self, stop: "threading.Event") -> None:
         while not stop.is_set():
@@ -137,7 +141,7 @@ class Heartbeat:
 
     def _silence(self) -> None:
         self._is_silent = True
-        if self._stop and self._thread and self._thread.is_alive():  # not in a forked child
+        if self._stop and self._is_drumming():
             self._stop.set()
 
     def __enter__(self) -> "Self":
@@ -173,6 +177,7 @@ class Heartbeat:
         try:
             status = os.fstat(fd)
             if status.st_size == SIZE:  # of another size: not such a file, and nothing to write into
+                _fill(fd, status)
                 self._words = _words_of(_map_all(fd))
                 self._file = (status.st_dev, status.st_ino)
                 self._look_ns = _now_ns() + _LOOK_NS
@@ -190,6 +195,13 @@ class Heartbeat:
             return
         if (status.st_dev, status.st_ino) != self._file:
             self._map()
+
+
+def _fill(fd: int, status: os.stat_result) -> None:
+    """A store into a hole that a full file system cannot fill would be SIGBUS; here it is an OSError."""
+    if os.lseek(fd, 0, os.SEEK_HOLE) < SIZE:
+        os.posix_fallocate(fd, 0, SIZE)
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))  # a change of it would be a beat
 
 
 def _map_all(fd: int) -> "mmap.mmap":

@@ -101,7 +101,10 @@ def _ask(arguments: list[str]) -> str:
         ) from None
     path = _heartbeat_path(done.stdout) if done.returncode == 0 else ""
     if not path:
-        reason = done.stderr.strip() or f"exit {done.returncode}, and no word of a heartbeat file"
+        reason = (
+            done.stderr.strip().removeprefix("twinwatch: ")
+            or f"exit {done.returncode}, and no word of a heartbeat file"
+        )
         raise RegistrationError(f"not registered: {reason}")
     return path
 

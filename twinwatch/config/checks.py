@@ -58,18 +58,21 @@ _Check = _Watchdog | Beat | Probe
 
 def read_ready(place: Workplace, fields: Fields) -> Ready:
     """When a worker may be depended on. A job has all the time it needs, if it is not told otherwise."""
-    notify = fields.get("notify", flag, default=False)
-    heartbeat = fields.get("heartbeat", flag, default=False)
-    is_job = fields.get("exit", flag, default=False)
+    entries = fields.node.entries
+    # What is there and was refused counts as wanted, so that nothing more is said of it.
+    notify, heartbeat, is_job = (
+        fields.get(key, flag, key in entries) for key in ("notify", "heartbeat", "exit")
+    )
     probes = _read_probes(place, fields)
-    usual_ns = 0 if is_job else Ready().timeout_ns
-    ready = Ready(notify, heartbeat, is_job, probes, fields.get("timeout", duration(), usual_ns))
-    given = [key for key in _KINDS if key in fields.node.entries]
-    if is_job and (notify or heartbeat or any(key in given for key in ProbeKind)):
+    timeout_ns = fields.get("timeout", duration(), 0 if is_job else Ready().timeout_ns)
+    others = notify or heartbeat or bool(entries.keys() & set(ProbeKind))
+    if is_job and others:
         raise RefusedError(fields.at("exit"), "goes with nothing else: who has ended gives no other sign")
-    if not (is_job or notify or heartbeat or any(key in given for key in ProbeKind)):
+    if is_job and "timeout" in entries:
+        raise RefusedError(fields.at("timeout"), "does not go with `exit`: a job has all the time it needs")
+    if not (is_job or others) and entries.keys() <= {*_KINDS, "exit", "timeout"}:
         raise RefusedError(fields.node, f"needs one of {', '.join(_KINDS)}, exit", fields.node.label)
-    return ready
+    return Ready(notify, heartbeat, is_job, probes, timeout_ns)
 
 
 def read_health(place: Workplace, fields: Fields) -> Health:

@@ -138,7 +138,7 @@ class Fields:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """`unknown key 'comand': did you mean 'command'?`."""
-    names = sorted(known)
+    names = sorted(set(known))
     nearest = difflib.get_close_matches(name, names, n=1)
     if nearest:
         return f"unknown {what} {quoted(name)}: did you mean {quoted(nearest[0])}?"

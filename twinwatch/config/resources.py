@@ -26,7 +26,6 @@ COUNT_MAX = 2**31 - 1
 STRIKES_MAX = 255
 
 _LIMITS = ("memory", "cpu", "descriptors", "threads")
-_CGROUP_LIMITS = ("memory", "pids", "cpu")
 _count = integer(1, COUNT_MAX)
 
 
@@ -56,15 +55,13 @@ def read_resources(place: Workplace, fields: Fields) -> Resources:
 
 
 def read_cgroup(fields: Fields) -> Cgroup:
-    """Limits that the kernel enforces."""
+    """Limits that the kernel enforces; none of them: a cgroup of its own, so that nothing of it is missed."""
     usual = Cgroup()
-    cgroup = Cgroup(
+    return Cgroup(
         memory_max=fields.get("memory", size_from(1), usual.memory_max),
         pids_max=fields.get("pids", _count, usual.pids_max),
         cpu=fields.get("cpu", percent, usual.cpu),
     )
-    _need_any(fields, _CGROUP_LIMITS)
-    return cgroup
 
 
 def _need_any(fields: Fields, limits: tuple[str, ...]) -> None:
@@ -76,7 +73,7 @@ def _action(place: Workplace, outer: Fields, node: Node) -> tuple[Action, tuple[
     if isinstance(node, Mapping):
         nothing: tuple[str, ...] = ()
         fields = Fields(node, outer.report)
-        return Action.EXEC, fields.read(lambda fields: place.command(fields, Action.EXEC), nothing)
+        return Action.EXEC, fields.read(lambda fields: place.command(fields, Action.EXEC.value), nothing)
     if isinstance(node, Scalar) and node.text in {Action.RESTART, Action.ALERT}:
         return Action(node.text), ()
     raise expected("one of restart, alert, {exec: [PROGRAM, ...]}", node)

@@ -35,7 +35,7 @@ class Kind(Enum):
     DATE = "timestamp"
 
 
-_ALERT = re.compile(r"alerts\[\d+\]", re.ASCII)
+_ALERT = re.compile(r"alerts(?:\[\d+\])?", re.ASCII)
 _KINDS = {_TAG + kind.value: kind for kind in Kind}
 
 

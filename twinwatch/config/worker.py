@@ -122,7 +122,7 @@ def lengthen(worker: Mapping) -> Mapping:
 def _long(key: str, node: Node) -> Node:
     is_word = isinstance(node, Scalar) and node.kind is Kind.TEXT
     if key == "ready" and isinstance(node, Scalar) and is_word:
-        asked_for = Scalar(node.path, node.place, node.label, Kind.BOOLEAN, "true")
+        asked_for = Scalar(node.path, node.place, node.place, Kind.BOOLEAN, "true")
         return Mapping(node.path, node.place, node.label, {node.text: asked_for})
     if key in _SHORT_FORMS and isinstance(node, Scalar if key == "restart" else Scalar | Sequence):
         return long_form(node, _SHORT_FORMS[key])

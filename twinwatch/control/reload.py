@@ -34,6 +34,7 @@ def reload(
         spec = load(path, environ)
         old = snapshot.read(target.paths.snapshots, header.config_generation)
         _refuse_other(spec, old)
+        up.refuse_cgroups(spec)
         spec = replace(spec, environment=old.environment)
         if spec.digest != old.digest:
             spec = up.publish(target.paths, state, spec, old)

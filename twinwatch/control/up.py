@@ -21,7 +21,7 @@ from twinwatch.control.status import status_of
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Exit, ExitKind, Phase, Role
-from twinwatch.linux import machine, statefile, wishes
+from twinwatch.linux import cgroup, machine, statefile, wishes
 from twinwatch.linux.birth import Newborn, Seat, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
@@ -45,6 +45,7 @@ def up(
         PathError: a directory cannot be used.
     """
     spec = load(config_path, environ)
+    refuse_cgroups(spec)
     inherited = tuple((name, value) for name, value in spec.environment if name not in _DROPPED)
     spec = replace(spec, environment=inherited)
     paths = locate(spec.name, environ)
@@ -63,6 +64,24 @@ def up(
         finally:
             state.close()
     return status_of(paths)
+
+
+def refuse_cgroups(spec: PairSpec) -> None:
+    """Say before anything is started that a limit cannot be had here."""
+    for worker in spec.workers:
+        if worker.cgroup is None:
+            continue
+        above = cgroup.parent()
+        if not above:
+            raise ControlError(
+                f"worker {worker.name} asks for a cgroup: no cgroup v2 here may be written "
+                "(`twinwatch doctor` says more); leave `cgroup` out, or have one delegated"
+            )
+        lacking = ", ".join(cgroup.missing(worker.cgroup, above))
+        if lacking:
+            raise ControlError(
+                f"worker {worker.name} asks for cgroup limits: {above} has no controller for {lacking}"
+            )
 
 
 def _refuse_other_owner(paths: Paths, environ: Mapping[str, str]) -> None:

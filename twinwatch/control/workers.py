@@ -6,16 +6,20 @@ desired state says stop, so the process that it names is the last one.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypedDict, Unpack
 
+from twinwatch.config import snapshot
 from twinwatch.control import access, settle
 from twinwatch.control.errors import NOT_INSTALLED, NOT_RUNNING, ControlError
 from twinwatch.control.target import Target
+from twinwatch.core.kinship import has_given_up
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Ending, ExitKind, Phase
 from twinwatch.linux import process, wishes
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, open_process
+from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
 
 ALL = "all"
@@ -38,11 +42,12 @@ class _Wish:
     to: Callable[[Slot], Slot]
     is_met: Callable[[Slot, Slot], bool]
     done: str
+    revives: bool = False  # what gave up with it gets a fresh chance as well
 
 
 def start(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
-    """Have workers run; one that gave up gets a fresh chance."""
-    return _carry_out(target, names, _Wish(_to_start, _is_running, "runs"), **how)
+    """Have workers run; one that gave up gets a fresh chance, and all that gave up with its group."""
+    return _carry_out(target, names, _Wish(_to_start, _is_running, "runs", revives=True), **how)
 
 
 def stop(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
@@ -53,7 +58,7 @@ def stop(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
 
 def restart(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
     """End the present generation, whatever the restart policy says, and start the next."""
-    return _carry_out(target, names, _Wish(_to_restart, _is_running, "runs again"), **how)
+    return _carry_out(target, names, _Wish(_to_restart, _is_running, "runs again", revives=True), **how)
 
 
 def pause(target: Target, names: list[str], **how: Unpack[How]) -> list[str]:
@@ -129,6 +134,8 @@ def _carry_out(
         indices = find(state, names)
         if state.header().desired is Desired.STOP:
             raise ControlError(f"pair {target.paths.pair} is going down", NOT_RUNNING)
+        if wish.revives:
+            indices = revive_groups(target.paths, state, indices)
         before = {index: access.change(state, index, wish.to)[0] for index in indices}
         wishes.keep(target.paths, state)
         living = access.await_watchers(state)
@@ -154,6 +161,30 @@ def _wait(state: StateFile, before: dict[int, Slot], wish: _Wish, timeout_s: flo
         gave_up = slot.phase is Phase.FATAL
         lines.append(f"{slot.label}: " + ("gave up: see `twinwatch events`" if gave_up else wish.done))
     return lines
+
+
+def revive_groups(paths: Paths, state: StateFile, indices: list[int]) -> list[int]:
+    """These slots, and those of their groups that gave up with their group.
+
+    None of them counts as given up any more before the first is told to start: or it would end again.
+    """
+    try:
+        spec = snapshot.read(paths.snapshots, state.header().config_generation)
+    except snapshot.SnapshotError:
+        return indices  # a living watcher puts it back
+    names = {name for index, name, _ in spec.places if index in indices}
+    kin = {name for group in spec.groups if names & set(group.workers) for name in group.workers}
+    found = dict.fromkeys(indices)
+    for index, name, _ in spec.places:
+        with suppress(Damage):
+            if name in kin and has_given_up(state.slot(index)):
+                access.change(state, index, _not_given_up)
+                found[index] = None
+    return list(found)
+
+
+def _not_given_up(slot: Slot) -> Slot:
+    return replace(slot, exit=replace(slot.exit, ending=Ending.RESTART)) if has_given_up(slot) else slot
 
 
 def find(state: StateFile, names: list[str]) -> list[int]:

@@ -4,12 +4,14 @@ Prior art: Erlang's `supervisor` (one_for_one, rest_for_one, one_for_all; intens
 that died drags others along: they are ended, then all start again in the order of the group. Nothing is
 held in memory: who has to end follows from the records, so a guard can go on where another was killed.
 
-Invariant: only what was born before the death is dragged, so doing it twice changes nothing.
+Invariants: only what was born before the death is dragged, so doing it twice changes nothing; who was dragged
+waits until all others that have to end have ended.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from twinwatch.core import restart
 from twinwatch.core.reconcile import Kin
 from twinwatch.core.record import Slot
 from twinwatch.core.spec import Group, Strategy
@@ -32,23 +34,38 @@ class Member:
 
 def kin_of(group: Group, own: Member, others: Sequence[Member], now_ns: int) -> Kin:
     """What the others of a group mean to one of its members."""
-    gave_up = any(_gave_up(member.slot) for member in others)
+    gave_up = any(has_given_up(member.slot) for member in others)
     if not own.slot.is_over:
         return Kin(gave_up=gave_up)
     return Kin(
         to_drag=_to_drag(group.strategy, own, others),
-        ending=any(member.is_there and member.slot.ending is Ending.GROUP for member in others),
+        ending=_are_ending(others) or _is_half_done(group.strategy, own, others),
         exceeded=_exceeded(group, (own, *others), now_ns),
         gave_up=gave_up,
     )
 
 
-def _gave_up(slot: Slot) -> bool:
+def has_given_up(slot: Slot) -> bool:
+    """It is fatal because of its group."""
     return slot.phase is Phase.FATAL and slot.exit.ending is Ending.GROUP
 
 
+def _are_ending(others: Sequence[Member]) -> bool:
+    return any(member.is_there and member.slot.ending is Ending.GROUP for member in others)
+
+
+def _is_half_done(strategy: Strategy, own: Member, others: Sequence[Member]) -> bool:
+    """Who dragged this one along was killed before it had told all: its heir goes on, and is waited for."""
+    if own.slot.exit.ending is not Ending.GROUP:
+        return False
+    dead = [m for m in others if m.slot.phase is Phase.STOPPING and m.slot.is_over]
+    return any(_to_drag(strategy, m, [o for o in others if o is not m]) for m in dead)
+
+
 def _to_drag(strategy: Strategy, own: Member, others: Sequence[Member]) -> tuple[int, ...]:
-    if strategy is Strategy.ONE_FOR_ONE or own.slot.exit.ending is Ending.GROUP:
+    """A birth that came to nothing drags nobody: whoever killed a watcher would end healthy workers."""
+    end = own.slot.exit
+    if strategy is Strategy.ONE_FOR_ONE or end.ending is Ending.GROUP or restart.never_ran(end):
         return ()
     died_ns = own.slot.exit.at_ns
     return tuple(

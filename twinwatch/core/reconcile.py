@@ -184,7 +184,7 @@ def ending_of(view: View) -> Ending:
         return Ending.STOP
     if slot.generation <= slot.end_generation:
         return Ending.GROUP if slot.ending is Ending.GROUP else Ending.RESTART
-    if view.kin.gave_up:
+    if view.kin.gave_up and slot.desired is not Desired.PAUSE:
         return Ending.GROUP
     if slot.birth_hash != spec.birth_hash and slot.desired is not Desired.PAUSE:
         return Ending.RELOAD
@@ -374,7 +374,9 @@ def _next(view: View) -> Action:
 
 
 def _has_run(slot: Slot) -> bool:
-    return slot.generation > 0 and slot.exit.kind not in (ExitKind.NONE, ExitKind.EXEC_FAILED)
+    if slot.generation == 0 or restart.never_ran(slot.exit):
+        return False
+    return slot.exit.kind not in (ExitKind.NONE, ExitKind.EXEC_FAILED)
 
 
 def _is_dragged(slot: Slot) -> bool:

@@ -42,7 +42,7 @@ def after_exit(slot: Slot, restart: Restart, now_ns: int, chance: float) -> Agai
     if slot.signed_off and slot.exit.ending is Ending.NONE:
         return Enough("it had signed off")
     held = _held(slot.exit, restart)
-    if held and not _never_ran(slot.exit):
+    if held and not never_ran(slot.exit):
         return Enough(held)
     if restart.limit and _recent(slot, now_ns - restart.limit.within_ns) >= restart.limit.restarts:
         within = restart.limit.within_ns / 1e9
@@ -51,7 +51,7 @@ def after_exit(slot: Slot, restart: Restart, now_ns: int, chance: float) -> Agai
     return Again(delay_ns(restart.backoff, failures, chance), failures, counts=True)
 
 
-def _never_ran(end: Exit) -> bool:
+def never_ran(end: Exit) -> bool:
     """Recorded, but never let through: no policy speaks of that."""
     return end.ending is Ending.GATED or end.stage in (Stage.GATE, Stage.TOKEN)
 
@@ -76,7 +76,7 @@ def _failures(slot: Slot, backoff: Backoff) -> int:
     ran_ns = slot.exit.at_ns - slot.born_ns
     if ran_ns >= backoff.reset_ns:
         return 1
-    if slot.exit.kind is ExitKind.EXEC_FAILED and not _never_ran(slot.exit):
+    if slot.exit.kind is ExitKind.EXEC_FAILED and not never_ran(slot.exit):
         return max(slot.failures, backoff.burst) + 1
     return slot.failures + 1
 

@@ -171,7 +171,8 @@ class Alert:
     """Whom to tell of what. One of `command`, `webhook`, `apprise` is given.
 
     `on`: kinds of news (`core.news.KINDS`). `workers`: of these only; empty: of all.
-    `interval_ns`: one alert in so much time; what comes meanwhile is told together at its end.
+    `interval_ns`: one alert in so much time; what comes meanwhile is told together at its end. `fatal` is
+    not made to wait for an interval that lesser news began.
     """
 
     on: tuple[str, ...]

@@ -126,7 +126,10 @@ class Stage(IntEnum):
     EXEC = 6
     GATE = 7  # it left at its gate: no program ever ran
     CGROUP = 8
-    HOOK = 9  # `before_start` failed: the code is its exit code, or an errno
+    HOOK = 9  # `before_start` failed: the code is an errno, or HOOK_EXIT + its exit code
+
+
+HOOK_EXIT = 256
 
 
 @dataclass(frozen=True, slots=True)

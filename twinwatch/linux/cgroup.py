@@ -6,12 +6,13 @@ no v2 hierarchy, there is none, and `doctor` says so. A limit that cannot be set
 
 import errno
 import os
+from contextlib import suppress
 
 from twinwatch.core.spec import Cgroup, WorkerSpec
 
 _ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 _PERIOD_US = 100_000
-_REFUSED = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL, errno.EOPNOTSUPP})
+_REFUSED = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.ENOTEMPTY})
 
 
 def root() -> str:
@@ -74,20 +75,33 @@ def enter(pair: str, spec: WorkerSpec, instance: int, generation: int) -> None:
     _write(f"{own}/cgroup.procs", str(os.getpid()))
 
 
-def kill(pair: str, worker: str, instance: int, generation: int) -> bool:
-    """KILL all that is in a generation's cgroup, and remove it. True: something is left of it."""
-    above = parent()
-    own = f"{above}/{name_of(pair, worker, instance, generation)}"
-    if not above or not os.path.isdir(own):
+def _own(pair: str, spec: WorkerSpec, instance: int, generation: int) -> str:
+    """The directory of a generation's cgroup, '' where it has none."""
+    above = parent() if spec.cgroup is not None else ""
+    path = f"{above}/{name_of(pair, spec.name, instance, generation)}"
+    return path if above and os.path.isdir(path) else ""
+
+
+def is_populated(pair: str, spec: WorkerSpec, instance: int, generation: int) -> bool:
+    """Whether a process of this generation lives, wherever it went. An empty cgroup is removed."""
+    own = _own(pair, spec, instance, generation)
+    if not own:
         return False
     try:
-        _write(f"{own}/cgroup.kill", "1")
         os.rmdir(own)
     except OSError as error:
-        if error.errno not in (*_REFUSED, errno.EBUSY, errno.ENOTEMPTY):
+        if error.errno not in _REFUSED:
             raise
-        return error.errno in (errno.EBUSY, errno.ENOTEMPTY)
+        return error.errno == errno.EBUSY
     return False
+
+
+def kill(pair: str, spec: WorkerSpec, instance: int, generation: int) -> None:
+    """KILL every process of a generation at once (Linux 5.14)."""
+    own = _own(pair, spec, instance, generation)
+    if own:
+        with suppress(FileNotFoundError):
+            _write(f"{own}/cgroup.kill", "1")
 
 
 def _write(path: str, text: str) -> None:

@@ -11,12 +11,13 @@ import signal
 from collections.abc import Mapping
 
 from twinwatch.core.timing import MILLISECOND_NS
+from twinwatch.core.values import HOOK_EXIT
 from twinwatch.linux import process
 from twinwatch.linux.gate import IGNORED_SIGNALS
 
 
 class HookFailed(Exception):
-    """`number`: its exit code, 128 + the signal that ended it, or ETIMEDOUT."""
+    """`number`: ETIMEDOUT, or HOOK_EXIT + its exit code (128 + the signal that ended it)."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"the hook ended with {number}")
@@ -30,8 +31,7 @@ def run(command: tuple[str, ...], environ: Mapping[str, str], timeout_ns: int) -
         HookFailed: it did not end with 0 in time.
         OSError: it cannot be executed.
     """
-    pid = os.posix_spawnp(command[0], command, environ, setpgroup=0, setsigdef=IGNORED_SIGNALS)
-    pidfd = os.pidfd_open(pid)
+    pidfd = os.pidfd_open(_spawn(command, environ))
     try:
         in_time = process.wait_dead(pidfd, timeout_ns // MILLISECOND_NS)
         if not in_time:
@@ -44,6 +44,22 @@ def run(command: tuple[str, ...], environ: Mapping[str, str], timeout_ns: int) -
     if not in_time:
         raise HookFailed(errno.ETIMEDOUT)
     if status:
-        raise HookFailed(
-            os.waitstatus_to_exitcode(status) & 0xFF if status & 0x7F == 0 else 128 + (status & 0x7F)
-        )
+        code = os.waitstatus_to_exitcode(status)
+        raise HookFailed(HOOK_EXIT + (code if code >= 0 else 128 - code))
+
+
+def _spawn(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
+    """Its program is searched where the worker's is: on the PATH that both get."""
+    name = command[0]
+    places = [""] if "/" in name else os.get_exec_path(environ)
+    denied = False
+    for place in places:
+        path = os.path.join(place, name)
+        try:
+            return os.posix_spawn(path, command, environ, setpgroup=0, setsigdef=IGNORED_SIGNALS)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                raise
+            denied |= error.errno == errno.EACCES
+    number = errno.EACCES if denied else errno.ENOENT
+    raise OSError(number, os.strerror(number), name)

@@ -5,6 +5,7 @@ tried again later; what it had begun is undone or completed, and nothing is lost
 pieces between the comparisons, so that a large backup delays no rotation and no heartbeat.
 """
 
+import errno
 import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ CHECK_NS = SECOND_NS
 RETRY_NS = 60 * SECOND_NS  # after a failure
 PATIENCE_NS = 10 * SECOND_NS  # while there is no whole block to be taken
 KEEP_ALL = 1 << 30
+ROTATION, COMPRESSION = "rotation", "compression"
 
 
 class Leaving(Exception):
@@ -38,7 +40,7 @@ class Watched:
     rotate: Rotate
     record: Record | None = None
     not_before_ns: int = 0
-    told: str = ""  # the last failure, so that it is told once
+    told: set[str] = field(default_factory=set)  # what has failed since it last succeeded: told once
     is_packed: bool = False  # there is nothing (more) to compress
 
 
@@ -71,9 +73,9 @@ class Logs:
             record = rotation_record.load(record_path)
             if record and record.path not in wanted and record.stage is not Stage.REST:
                 left = Watched("", record.path, Rotate(keep=KEEP_ALL, compress=False))
-                self._guarded(left, self._tidy)
+                self._succeeds(left, ROTATION, self._tidy)
         for log in wanted.values():
-            self._guarded(log, self._tidy)
+            self._succeeds(log, ROTATION, self._tidy)
 
     def _open(self, log: Watched) -> Rotator:
         return Rotator(log.path, rotation_record.path_of(self.state_directory, log.path), self.pulse)
@@ -89,15 +91,17 @@ class Logs:
 
     def check(self) -> None:
         for log in self.watched.values():
-            if monotonic_ns() >= log.not_before_ns and self._is_to_open(log):
-                self._guarded(log, self._rotate)
+            if monotonic_ns() < log.not_before_ns or not self._is_to_open(log):
+                continue
+            if not self._succeeds(log, ROTATION, self._rotate):
+                log.not_before_ns = monotonic_ns() + RETRY_NS
 
     def _is_to_open(self, log: Watched) -> bool:
         """Whether there is something to do, as far as one `stat` can tell."""
         try:
             status = os.stat(log.path, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR)  # whoever opens it, will tell
         record, now_ns = log.record, wall_ns()
         if record is None or (status.st_dev, status.st_ino) != (record.device, record.inode):
             return status.st_size > 0
@@ -115,6 +119,7 @@ class Logs:
                 if rotator.rotate(log.rotate.keep, now_ns):
                     rotator.prune(log.rotate.keep)
                     log.is_packed = False
+                    log.told.discard(ROTATION)
                 else:
                     log.not_before_ns = monotonic_ns() + PATIENCE_NS
             log.record = rotator.record
@@ -124,13 +129,14 @@ class Logs:
     def compress(self) -> bool:
         """One piece of it. False: there is nothing to compress."""
         if self.work is None:
-            log = next((log for log in self.watched.values() if not log.is_packed), None)
+            logs = (log for log in self.watched.values() if not log.is_packed and ROTATION not in log.told)
+            log = next(logs, None)
             if log is None:
                 return False
             log.is_packed = True
-            self._guarded(log, self._begin)
+            self._succeeds(log, COMPRESSION, self._begin)
         else:
-            self._guarded(self.work.log, self._go_on)
+            self._succeeds(self.work.log, COMPRESSION, self._go_on)
         return True
 
     def _begin(self, log: Watched) -> None:
@@ -145,6 +151,7 @@ class Logs:
             is_over = False
         except StopIteration as end:
             log.is_packed = not end.value  # one was compressed: there may be more
+            log.told.discard(COMPRESSION)
         finally:
             if is_over:
                 self.close()
@@ -158,22 +165,20 @@ class Logs:
 
     # ---------------------------------------------------------------- failures
 
-    def _guarded(self, log: Watched, work: Callable[[Watched], None]) -> None:
-        """Do it; a failure is told once, until the next success, and delays the next try."""
+    def _succeeds(self, log: Watched, kind: str, work: Callable[[Watched], None]) -> bool:
+        """Do it; a failure is told once, until the next success of its kind."""
         try:
             work(log)
         except rotation.Refused as error:
-            self._failed(log, str(error))
+            reason = str(error)
         except OSError as error:  # any errno: it is told, and nothing was lost
-            self._failed(log, error.strerror or str(error))
+            reason = error.strerror or str(error)
         else:
-            log.told = ""
-
-    def _failed(self, log: Watched, reason: str) -> None:
-        log.not_before_ns = monotonic_ns() + RETRY_NS
-        if log.told != reason:
-            log.told = reason
-            self.tell("rotate-failed", slot=log.label, path=log.path, reason=reason)
+            return True
+        if kind not in log.told:
+            log.told.add(kind)
+            self.tell("rotate-failed", slot=log.label, path=log.path, step=kind, reason=reason)
+        return False
 
 
 def wanted(room: Room) -> dict[str, Watched]:
