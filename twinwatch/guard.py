@@ -29,7 +29,7 @@ from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import NO_PROCESS, Ending, ExitKind, Health, HookState, Phase, Role
-from twinwatch.linux import adoption, cgroup, process, remains
+from twinwatch.linux import adoption, cgroup, launch, process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Let, Order
@@ -276,6 +276,12 @@ class Guard:
         beats = spec.health.heartbeat is not None or bool(spec.ready and spec.ready.heartbeat)
         guarded.vitals = Vitals(path, spec.health, beats=beats)
         self.vitals_due(guarded.index)
+
+    def remake_heartbeats(self) -> None:
+        """Their directory was lost: a worker that looks at its path finds a new file there."""
+        for guarded in self._roster:
+            if guarded.names_process and guarded.spec is not None:
+                launch.make_heartbeat(self._pair.paths, guarded.spec, guarded.slot.instance)
 
     def _meet_hook(self, guarded: Guarded) -> None:
         """Somebody else let it begin: wait for its end as well."""

@@ -220,26 +220,32 @@ class Roster:
         return all(self._ready.get(name, 0) >= len(self._members.get(name, ())) for name in names)
 
     def are_dependants_live(self, guarded: Guarded, pair: Desired) -> bool:
-        """Whether a dependant that is to end as well still lives: then this one ends after it."""
+        """Whether one that has to end before this one lives: a dependant, or a later one of its group."""
         names = [name for name in self._dependants.get(guarded.slot.name, ()) if self._live.get(name, 0)]
         if pair is Desired.STOP:
             return bool(names)
-        return any(self._is_to_end(index) for name in names for index in self._members.get(name, ()))
+        return self._are_later_ending(guarded) or any(
+            self._is_to_end(index) for name in names for index in self._members.get(name, ())
+        )
 
     def _is_to_end(self, index: int) -> bool:
-        guarded = self._slots[index]
-        slot = guarded.slot
-        if slot.phase in NO_PROCESS:
-            return False
-        if slot.desired is Desired.STOP:
-            return True
-        return not slot.is_over and (slot.ending is Ending.GROUP or self._gives_up(guarded))
+        slot = self._slots[index].slot
+        return slot.phase not in NO_PROCESS and (slot.desired is Desired.STOP or _is_ending(slot))
 
-    def _gives_up(self, guarded: Guarded) -> bool:
+    def _are_later_ending(self, guarded: Guarded) -> bool:
         group = self.group_of(guarded)
-        if group is None or guarded.slot.desired is Desired.PAUSE:
+        if group is None:
             return False
-        return any(has_given_up(kin.slot) for _, kin in self.kin(guarded, group))
+        own, kin = group.workers.index(guarded.slot.name), self.kin(guarded, group)
+        gave_up = any(has_given_up(other.slot) for _, other in kin)
+        return any(rank > own and _is_ending(other.slot, gave_up=gave_up) for rank, other in kin)
+
+
+def _is_ending(slot: Slot, *, gave_up: bool = False) -> bool:
+    """It has a process that is to end with its group."""
+    if slot.phase in NO_PROCESS or slot.is_over:
+        return False
+    return slot.ending is Ending.GROUP or (gave_up and slot.desired is not Desired.PAUSE)
 
 
 def is_ready(slot: Slot) -> bool:

@@ -31,6 +31,7 @@ class Vitals:
         self._beats = beats
         self._file: BeatFile | None = None
         self._is_lost = False  # deleted: who writes by its path is heard no more, so silence means nothing
+        self._is_second = False  # not the file that it was born with: it may never hear of this one
         self._touched_ns = 0
         self._untouched_ns = 0  # the file's mtime before the first beat that this guard saw
         beat = health.heartbeat
@@ -64,7 +65,10 @@ class Vitals:
     # ------------------------------------------------------------ looking
 
     def read(self) -> None:
-        """Look at the heartbeat file as it is now."""
+        """Look at the heartbeat file as it is now. One that was deleted may have a successor at its path."""
+        if self._is_lost and os.path.exists(self._path):
+            self.close()
+            self._is_second, self._untouched_ns = True, 0
         if self._fd < 0 and not self._open():
             return
         self._file = beatfile.unpack(os.pread(self._fd, beatfile.SIZE, 0))
@@ -83,10 +87,13 @@ class Vitals:
         return True
 
     def look(self, slot: Slot, ping: Ping, now_ns: int) -> int:
-        """Look, if it is time to. When to look again; 0: there is nothing to look for."""
+        """Look, if it is time to. When to look again; 0: there is nothing to look for.
+
+        Until its program runs, its file may be the former generation's (R25).
+        """
         if not self._period_ns or now_ns < self._due_ns:
             return self._due_ns
-        if self._beats and slot.phase is not Phase.STARTING:  # until then it is the former generation's
+        if self._beats and slot.phase is not Phase.STARTING:  # R25
             self.read()
         judged = slot.phase is Phase.RUNNING and not self.is_signed_off
         self._hear_file(slot, now_ns, judged=judged)
@@ -98,7 +105,7 @@ class Vitals:
         file = self._file
         if file is None:
             return
-        begun = judged and (self.has_beaten or Met.HEARTBEAT in slot.met)
+        begun = judged and (self.has_beaten or (Met.HEARTBEAT in slot.met and not self._is_second))
         if self._beat:
             sign = (file.sequence, file.state, self._touched_ns)
             self._beat = self._heard(self._beat, sign, now_ns, begun=begun)

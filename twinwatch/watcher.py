@@ -212,6 +212,7 @@ class Watcher:
         if not os.path.isdir(contact):
             os.makedirs(contact, exist_ok=True)
             os.chmod(contact, 0o711)  # noqa: S103 - workers of other users reach their files in it
+            self.guard.remake_heartbeats()
             self.pair.tell("contact-directory-rebuilt", path=contact)
         self._keep_socket()
 

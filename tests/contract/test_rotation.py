@@ -436,8 +436,7 @@ def no_sync(monkeypatch):
     monkeypatch.setattr(os, "fdatasync", lambda _fd: None)
 
 
-@pytest.mark.parametrize("is_alike", [False, True])
-@pytest.mark.parametrize("is_torn", [False, True])
+@pytest.mark.parametrize(("is_alike", "is_torn"), [(True, False), (False, True)])
 def test_killed_before_each_change(place, no_sync, is_alike, is_torn):
     scene = Scene(place, is_alike=is_alike)
     check_all(scene, is_torn=is_torn)

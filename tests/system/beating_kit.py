@@ -116,10 +116,11 @@ def beaters(pair: LivePair, *names: str) -> Iterator[list[Beater]]:
 
 
 @contextmanager
-def outside(pair: LivePair, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
+def outside(pair: LivePair, *command: str, uid: int = 0) -> Iterator["subprocess.Popen[bytes]"]:
     """A process that the pair did not start, leader of a group of its own; waited for at the end."""
+    other = {"user": uid, "group": uid, "extra_groups": [], "cwd": "/"} if uid else {"cwd": pair.directory}
     with subprocess.Popen(
-        command, env=pair.environ, cwd=pair.directory, stdin=subprocess.DEVNULL, process_group=0
+        command, env=pair.environ, stdin=subprocess.DEVNULL, process_group=0, **other
     ) as process:
         try:
             yield process

@@ -10,6 +10,7 @@ generation obeys before it reads any. A line is a word and its argument:
     idle            beat, and let the work counter stand still
     deaf            from now on beat no more, and go on obeying
     sign-off        as said
+    every MS        turn so often (20)
     ignore          TERM does nothing any more
     done PATH       all lines before were obeyed: make the file PATH
     end CODE        end
@@ -39,6 +40,7 @@ class Worker:
         self._orders = os.open(fifo, os.O_RDWR)
         self._heartbeat = Heartbeat()
         self._mode = "deaf"
+        self._turn_ms = TURN_MS
 
     def turn(self) -> None:
         if self._mode == "beat":
@@ -53,7 +55,7 @@ class Worker:
         poll.register(self._orders, select.POLLIN)
         while not line.endswith(b"\n"):
             self.turn()
-            if poll.poll(TURN_MS):
+            if poll.poll(self._turn_ms):
                 line += os.read(self._orders, 1)
         return line.decode().rstrip("\n")
 
@@ -70,6 +72,8 @@ class Worker:
             case "sign-off":
                 self._mode = "deaf"
                 self._heartbeat.sign_off()
+            case "every":
+                self._turn_ms = int(arguments[0])
             case "ignore":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             case "done":

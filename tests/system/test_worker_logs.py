@@ -99,6 +99,7 @@ def test_by_age(pair: LivePair):
     pair.configure(entry("w", ["sh", "-c", script], log={"rotate": {"age": "1s", "compress": False}}))
     pair.up()
     until(lambda: backups(pair, "w.log"), "the log is rotated")
+    pair.down()  # a rotation that goes on is completed
     assert joined(pair, "w.log") == b"x" * 9000
 
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -25,12 +26,32 @@ from worker_kit import (
     wait_running,
 )
 
-from twinwatch.core.values import WATCHER_ROLES, Ending, Phase, Role
+from twinwatch.core.record import Ping
+from twinwatch.core.timing import SECOND_NS
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Ending, Phase, Role
+from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
 
 
 def told(pair: LivePair, event: str, label: str = "") -> list[dict[str, object]]:
     return [e for e in pair.events() if e["event"] == event and (not label or e.get("slot") == label)]
+
+
+def ping_of(pair: LivePair, label: str) -> Ping:
+    """The record of its newest WATCHDOG=1."""
+    slots = range(FIRST_WORKER_SLOT, pair.state.header().slots)
+    return pair.state.ping(next(index for index in slots if pair.state.slot(index).label == label))
+
+
+def wait_heard(pair: LivePair, label: str) -> None:
+    """Wait until another WATCHDOG=1 of its present generation was recorded."""
+    before_ns = ping_of(pair, label).at_ns
+
+    def is_heard() -> bool:
+        now = ping_of(pair, label)
+        return now.generation == pair.worker(label).generation and now.at_ns > before_ns
+
+    until(is_heard, f"{label} was heard")
 
 
 # ------------------------------------------------------------ readiness
@@ -171,7 +192,7 @@ def test_silence_convicts(pair: LivePair):
         pair.configure(db.entry("beat 20", "say READY=1", health=[{"notify": {"timeout": "1s"}}]))
         pair.up()
         slot = wait_ready(pair, "db")
-        pair.wait_beats(5)
+        wait_heard(pair, "db")
         db.tell("beat 0")
         born = wait_born(pair, "db", slot.generation + 1)
         assert born.exit.ending is Ending.UNHEALTHY
@@ -205,14 +226,44 @@ def test_it_may_choose_another_span(pair: LivePair):
         assert wait_born(pair, "db", 2).exit.ending is Ending.UNHEALTHY
 
 
+def test_another_span_ends_with_its_generation(pair: LivePair):
+    with puppets(pair, "db") as [db]:
+        pair.configure(db.entry("say READY=1", health=[{"notify": {"timeout": "600s"}}]))
+        pair.up()
+        slot = wait_ready(pair, "db")
+        db.tell_and_wait("say WATCHDOG_USEC=500000000|WATCHDOG=1")
+        assert ping_of(pair, "db").limit_ns == 500 * SECOND_NS
+        pair.kill(slot.identity)
+        wait_ready(pair, "db", 2)
+        db.tell_and_wait("say WATCHDOG=1")
+        heard = ping_of(pair, "db")
+        assert (heard.generation, heard.limit_ns) == (2, 0)
+
+
 def test_watchers_that_die_do_not_convict(pair: LivePair):
-    """Each judge counts by its own clock, from its own beginning (P9)."""
+    """Their successors hear it, each by its own clock."""
+    with puppets(pair, "db") as [db]:
+        pair.configure(db.entry("beat 20", "say READY=1", health=[{"notify": {"timeout": "20s"}}]))
+        pair.up()
+        wait_ready(pair, "db")
+        for _ in range(2):
+            kill_watchers(pair)
+            wait_heard(pair, "db")
+        assert pair.worker("db").generation == 1
+
+
+def test_what_nobody_heard_is_no_silence(pair: LivePair):
+    """It beats while nobody guards it, for longer than it may be silent: those who come do not convict it."""
     with puppets(pair, "db") as [db]:
         pair.configure(db.entry("beat 20", "say READY=1", health=[{"notify": {"timeout": "2s"}}]))
         pair.up()
         wait_ready(pair, "db")
-        for _ in range(3):
-            kill_watchers(pair)
+        wait_heard(pair, "db")
+        kill_guards(pair)
+        alone_ns = monotonic_ns()
+        until(lambda: monotonic_ns() - alone_ns > 3 * SECOND_NS, "longer than it may be silent")
+        pair.up()
+        wait_heard(pair, "db")
         assert pair.worker("db").generation == 1
 
 
@@ -295,13 +346,16 @@ def test_a_daemon_is_adopted(pair: LivePair):
 
 def test_a_stranger_is_not_adopted(pair: LivePair):
     """A worker cannot have another process guarded, and then signalled, by naming it."""
-    with puppets(pair, "db") as [db]:
+    with puppets(pair, "db") as [db], subprocess.Popen(SLEEP) as stranger:
         pair.configure(db.entry("say READY=1"))
         pair.up()
         slot = wait_ready(pair, "db")
-        db.tell_and_wait(f"say MAINPID={os.getpid()}", "say MAINPID=1", "say MAINPID=2147483647")
+        db.tell_and_wait(f"say MAINPID={stranger.pid}", "say MAINPID=2147483647")
         pair.wait_beats()
         assert pair.worker("db").identity == slot.identity
+        pair.call("stop", "-p", pair.name, "db")
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 # ------------------------------------------------------------ the socket, and a program

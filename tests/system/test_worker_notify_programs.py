@@ -1,7 +1,9 @@
 """Programs made for systemd speak sd_notify as they are: depended on when they serve, and not before."""
 
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,19 @@ from worker_kit import LivePair, entry, kill_watchers, until
 __all__ = ["cluster"]
 HELLO = b"GET / HTTP/1.0\r\n\r\n"
 HELLO_TEXT = r"GET / HTTP/1.0\r\n\r\n"
+
+
+@pytest.fixture
+def pair() -> Iterator[LivePair]:
+    """In a directory that other users may pass through, as those of an installed pair are."""
+    room = Path(tempfile.mkdtemp(prefix="twinwatch-"))
+    room.chmod(0o711)
+    live = LivePair(room)
+    yield live
+    crashed = live.crashes()
+    live.end()
+    shutil.rmtree(room)
+    assert "Traceback" not in crashed, crashed
 
 
 def check_notifier(pair: LivePair, name: str, serves: Callable[[], bool], note: str = "") -> None:
@@ -112,3 +127,14 @@ def test_postgresql(pair: LivePair, cluster: Cluster):
     assert wait_ready(pair, "pg").identity == slot.identity
     pair.call("stop", "-p", pair.name, "pg", "--timeout", "60s")
     assert not pair.worker("pg").ready
+
+
+@pytest.mark.root
+def test_a_program_that_changes_its_user(pair: LivePair):
+    """It is of the worker by its process; what user that is by now does not matter."""
+    setpriv, notify = program_of("setpriv"), program_of("systemd-notify")
+    speak = f"{notify} --ready --status='as nobody'; exec sleep 100000"
+    command = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", speak]
+    pair.configure(entry("shy", command, ready=READY, restart=PATIENT))
+    pair.up()
+    wait_note(pair, "shy", "as nobody")

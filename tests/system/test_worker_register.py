@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 from beating_kit import MISSES, SILENCE_S, TIMEOUT_S, Beater, beaters, outside
@@ -26,6 +27,7 @@ from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import WATCHER_ROLES, Ending, ExitKind, Health, Phase, Role
 from twinwatch.linux.clock import monotonic_ns
 
+NOBODY = 65534
 ROLES = pytest.mark.parametrize("roles", [(Role.A,), (Role.B,), WATCHER_ROLES], ids=["a", "b", "both"])
 
 
@@ -63,7 +65,7 @@ def test_from_registration_to_the_next_generation(running: LivePair):
         assert again.identity.pid != process.pid
         assert [birth[1] for birth in running.births("job")] == ["None", "2"]
         [verdict] = job.verdicts()
-        assert str(verdict["reason"]).startswith("unhealthy: no heartbeat for 0.")
+        assert str(verdict["reason"]).startswith("unhealthy: no heartbeat for ")
         assert shown(running, "job")["last_exit"]["reason"] == "unhealthy"
         running.wait_beats(5)
         assert running.generations()["job"] == 2
@@ -244,12 +246,12 @@ def test_unregistered_it_lives_on_unguarded(running: LivePair):
 
 
 def register(
-    pair: LivePair, name: str, pid: int, *command: str, **options: object
+    pair: LivePair, name: str, pid: int, *command: str, directory: str = "."
 ) -> "subprocess.CompletedProcess[str]":
     """`twinwatch register` from a shell's point of view."""
     silence = ["--timeout", f"{round(TIMEOUT_S * 1000)}ms", "--misses", str(MISSES)]
-    begin = ["register", "-p", pair.name, name, *silence, "--pid", str(pid)]
-    return pair.call(*begin, "--", *(command or SLEEP), check=False, **options)
+    begin = ["register", "-p", pair.name, name, *silence, "--pid", str(pid), "--directory", directory]
+    return pair.call(*begin, "--", *(command or SLEEP), check=False)
 
 
 def test_a_shell_script(running: LivePair):
@@ -296,6 +298,7 @@ def test_what_is_refused(running: LivePair):
     """One line each, and nothing has changed."""
     with applicant(running, "taken") as (job, taken), outside(running, *SLEEP) as process:
         job.wait_healthy()
+        watcher = running.role(Role.A).identity.pid
         before = (running.workers(), running.state.header().config_generation)
         for done, code, words in (
             (register(running, "base", process.pid), 1, "base is a worker of "),
@@ -306,6 +309,8 @@ def test_what_is_refused(running: LivePair):
             (register(running, "job", 0), 7, "there is no process 0"),
             (register(running, "job", -1), 7, "there is no process -1"),
             (register(running, "job", 1), 4, "PID 1 cannot be guarded" if not os.geteuid() else "belongs to"),
+            (register(running, "job", taken.pid), 1, f"process {taken.pid} is guarded already, as taken"),
+            (register(running, "job", watcher), 1, f"process {watcher} is guarded already, as a"),
             (register(running, "taken", process.pid), 1, f"taken runs as PID {taken.pid}: `twinwatch stop"),
         ):
             assert (done.returncode, done.stdout) == (code, "")
@@ -325,3 +330,22 @@ def test_no_pair_is_up(pair: LivePair):
         done = register(pair, "job", process.pid)
         assert (done.returncode, process.poll()) == (7, None)
         assert "is not running: `twinwatch up" in done.stderr
+
+
+# ---------------------------------------------------------------- users
+
+
+@pytest.mark.root
+def test_a_users_process_is_started_again_as_that_user(running: LivePair):
+    """Root gives it to the pair: what a user's script says is not run as root from then on."""
+    log = running.kept / "log" / "job.log"
+    with outside(running, *SLEEP, uid=NOBODY) as process:
+        done = register(running, "job", process.pid, "sh", "-c", "id -u; exec sleep 100000", directory="/")
+        file = Path(done.stdout.strip())
+        assert (done.returncode, file.stat().st_uid, file.stat().st_size) == (0, NOBODY, 64)
+        running.kill(running.worker("job").identity)
+        process.wait(60)
+        wait_running(running, "job", generation=2)
+        until(log.read_text, "it says who it is")
+        assert log.read_text() == f"{NOBODY}\n"
+        assert file.stat().st_uid == NOBODY

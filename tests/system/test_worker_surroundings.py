@@ -78,6 +78,7 @@ def test_environment_is_inherited_without_what_was_meant_for_others(pair: LivePa
             "TWINWATCH_WORKER": "w",
             "TWINWATCH_INSTANCE": instance,
             "TWINWATCH_GENERATION": "1",
+            "TWINWATCH_HEARTBEAT": f"{pair.runtime}.workers/w.{instance}",
         }
         assert not set(foreign) & set(found) - {"TWINWATCH_GENERATION"}
     found = environ_of(born_again(pair))

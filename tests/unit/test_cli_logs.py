@@ -11,9 +11,10 @@ from twinwatch.cli.published import newest
 from twinwatch.config import snapshot
 from twinwatch.control.errors import ControlError
 from twinwatch.core.record import Header
+from twinwatch.core.rotating import Record
 from twinwatch.core.spec import PairSpec, WorkerSpec
 from twinwatch.core.values import NOBODY
-from twinwatch.linux import statefile
+from twinwatch.linux import rotation_record, statefile
 from twinwatch.linux.paths import Paths
 
 WORKERS = (
@@ -103,6 +104,40 @@ def test_following(paths, capsys, monkeypatch):
     pause = pauses()
     monkeypatch.setattr(events.time, "sleep", lambda _: next(pause))
     assert run(capsys, "-f", "web:0", "-n", "1") == (130, "three\nnew\n", "")
+
+
+def test_a_rotated_log(paths, capsys):
+    """The older half is in a backup, cut within a line; then the backup is lost while somebody follows."""
+    log = f"{paths.logs}/web.log"
+    os.rename(log, f"{log}.1")
+    write(paths, "web.log", "ee\nfour\n")
+    keep_record(paths, log, start=11, segments=(11,))
+    assert run(capsys, "web:0") == (0, "one\ntwo\nthree\nfour\n", "")
+    assert run(capsys, "web:0", "-n", "3")[1] == "two\nthree\nfour\n"
+
+
+def test_what_is_in_no_backup_any_more(paths, capsys, monkeypatch):
+    log = f"{paths.logs}/web.log"
+
+    def pauses():
+        keep_record(paths, log, start=1000, segments=(989,))
+        os.truncate(log, 0)
+        write(paths, "web.log", "new\n")
+        yield
+        raise KeyboardInterrupt
+
+    pause = pauses()
+    monkeypatch.setattr(events.time, "sleep", lambda _: next(pause))
+    code, out, err = run(capsys, "-f", "web:0", "-n", "1")
+    assert (code, out) == (130, "thr\nnew\n")
+    assert "twinwatch: web: 989 bytes are in no backup any more" in err
+
+
+def keep_record(paths, log, *, start, segments):
+    """The file begins behind all of them."""
+    status = os.stat(log)
+    record = Record(log, status.st_dev, status.st_ino, base=start, start=start, segments=segments)
+    rotation_record.save(rotation_record.path_of(paths.state, log), record)
 
 
 def test_a_pair_that_was_never_up(paths, capsys):

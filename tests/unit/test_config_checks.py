@@ -334,6 +334,12 @@ health: [{http: {url: "http://h", status: 600}}]
 health: [{http: {url: "http://h", status: [200, 2xx]}}]
 -> 5:53: health[0].http.status[1]: expected an HTTP status such as 200, or a range such as 200-299, found the text '2xx'
 
+health: [{http: {url: "http://h", status: {from: 200}}}]
+-> 5:47: health[0].http.status: expected an HTTP status such as 200, or a range such as 200-299, found a mapping
+
+health: [{http: {url: "http://h", status: [[200]]}}]
+-> 5:48: health[0].http.status[0]: expected an HTTP status such as 200, or a range such as 200-299, found a list
+
 health: [{http: {url: "http://h", status: 299-200}}]
 -> 5:47: health[0].http.status: a range begins with the lower one: 200-299
 

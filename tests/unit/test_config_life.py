@@ -1,9 +1,12 @@
 """`log`, hooks, watched files, age and PID file: what they become, and every mistake in them."""
 
+from dataclasses import replace
+
 import pytest
 from config_place import Place, cases
 
-from twinwatch.core.spec import Hook, Rotate
+from twinwatch.config.worker import birth_hash
+from twinwatch.core.spec import Account, Hook, Rotate
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 
 DAY_NS = 86400 * SECOND_NS
@@ -58,8 +61,10 @@ def test_hooks(place, key, value, hook):
     assert {worker.before_start, worker.after_exit} == {hook, None}
 
 
-def test_a_hook_in_short_form_is_merged_with_the_defaults(place):
-    text = "pair: p\ndefaults: {after_exit: {timeout: 1s, command: [/bin/sh]}}\nworkers: {w: {command: [sh], after_exit: sh}}\n"
+@pytest.mark.parametrize("short", ["sh", "[sh]"])
+def test_a_hook_in_short_form_is_merged_with_the_defaults(place, short):
+    defaults = "{after_exit: {timeout: 1s, command: [/bin/sh]}}"
+    text = f"pair: p\ndefaults: {defaults}\nworkers: {{w: {{command: [sh], after_exit: {short}}}}}\n"
     assert place.load(text).workers[0].after_exit == Hook(("sh",), SECOND_NS)
 
 
@@ -107,6 +112,11 @@ def test_a_running_process_cannot_be_given_it(place):
     hashes = [place.worker(key).birth_hash for key in keys]
     assert len(set(hashes)) == len(keys)
     assert place.worker("ready: notify").birth_hash == hashes[1]
+
+
+def test_another_account_is_another_process(place):
+    worker = replace(place.worker(""), account=Account(33, 33, (33,), "www", "/srv", "/bin/sh"))
+    assert birth_hash(worker) != birth_hash(replace(worker, account=None))
 
 
 def test_behind_a_fifo_it_does_not_matter_where_the_lines_go(place):

@@ -1,94 +1,46 @@
-"""What is decided about one slot: tables of every state, and a small world in which it is carried out."""
+"""What is decided about one slot: tables of every state, and what holds for any view."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from reconcile_kit import FAILED, NOW_NS, PAUSE, RUN, SPEC, STOP, life_in, said, slot_in, view
 
 from twinwatch.control import workers
-from twinwatch.core import fence
-from twinwatch.core.fence import Claim
+from twinwatch.core.checks import Ready
 from twinwatch.core.reconcile import (
     Birth,
     Change,
+    Drag,
     EndEscaped,
     Examine,
+    HookLife,
+    Kin,
     Life,
     Rest,
+    RunHook,
     Signal,
+    Verdict,
     View,
     Wait,
     decide,
     ending_of,
 )
 from twinwatch.core.record import Slot
-from twinwatch.core.spec import Backoff, Limit, OnUnknown, Policy, Restart, Stop, WorkerSpec
-from twinwatch.core.timing import SECOND_NS
+from twinwatch.core.spec import Backoff, Hook, Limit, OnUnknown, Policy, Restart, Stop, WorkerSpec
 from twinwatch.core.values import (
-    NO_EXIT,
     NO_PROCESS,
     Desired,
     Ending,
     Exit,
     ExitKind,
-    Identity,
+    Health,
+    HookState,
+    Met,
     Phase,
-    Role,
 )
-
-NOW_NS = 1000
-LATER_NS = 2000
-SPEC = WorkerSpec("w", ("w",), birth_hash=1)
-FAILED = Exit(ExitKind.ERROR, 3, code=1, at_ns=900)
-CHILD = Identity(5, 6, 7, b"x")
-
-
-def slot_in(phase: Phase, desired: Desired = Desired.RUN, **fields: object) -> Slot:
-    """Generation 3, whose end is recorded where its phase says that it has ended."""
-    over = phase in NO_PROCESS
-    whole = {
-        "generation": 3,
-        "identity": CHILD,
-        "exit": FAILED if over else replace(FAILED, generation=2),
-        "birth_hash": 1,
-        "born_ns": 500,
-        "until_ns": LATER_NS,
-        "ready": phase is Phase.RUNNING,
-    }
-    return Slot("w", phase=phase, desired=desired, **{**whole, **fields})
-
-
-def view(slot: Slot, **fields: object) -> View:
-    whole = {
-        "spec": SPEC,
-        "pair": Desired.RUN,
-        "now_ns": NOW_NS,
-        "rest": Rest.EMPTY,
-        "end": FAILED,
-        "gate_until_ns": 5000,
-        "has_program": True,
-    }
-    return View(slot, **{**whole, **fields})
-
-
-def said(action: object) -> str:
-    match action:
-        case Change(slot, _):
-            return f"change to {slot.phase.name}"
-        case Signal(number, group, slot, _):
-            return f"signal {number}{' to the group' if group else ''}, {slot.ending.name}"
-        case Wait(None):
-            return "wait"
-        case Wait(until_ns):
-            return f"wait until {until_ns}"
-        case _:
-            return type(action).__name__
-
-
-STOP, RUN, PAUSE = Desired.STOP, Desired.RUN, Desired.PAUSE
 
 # The answers to a process that lives, and to none, by phase and desired state.
 ALIVE = {
@@ -323,13 +275,6 @@ def test_there_is_a_way_back_from_an_escape(changed, ends_as):
     assert said(action) == ends_as
 
 
-def life_in(slot: Slot, *, alive: bool) -> Life:
-    """As a guard sees it."""
-    if slot.phase in NO_PROCESS:
-        return Life.NONE
-    return Life.DEAD if slot.is_over or not alive else Life.ALIVE
-
-
 # ---------------------------------------------------------------- properties of every view
 
 
@@ -342,6 +287,11 @@ SLOT = st.builds(
     desired=st.sampled_from(Desired),
     ending=st.sampled_from(Ending),
     killed=st.booleans(),
+    ready=st.booleans(),
+    health=st.sampled_from(Health),
+    signed_off=st.booleans(),
+    hook=st.sampled_from(HookState),
+    met=st.sampled_from(Met),
     generation=NUMBER,
     end_generation=NUMBER,
     birth_hash=st.integers(0, 1),
@@ -369,7 +319,16 @@ VIEW = st.builds(
     View,
     slot=SLOT,
     spec=st.none()
-    | st.builds(WorkerSpec, st.just("w"), st.just(("w",)), birth_hash=st.integers(0, 1), restart=POLICIES),
+    | st.builds(
+        WorkerSpec,
+        st.just("w"),
+        st.just(("w",)),
+        birth_hash=st.integers(0, 1),
+        restart=POLICIES,
+        ready=st.sampled_from([None, Ready(notify=True), Ready(exit=True)]),
+        after_exit=st.sampled_from([None, Hook(("h",))]),
+        max_age_ns=st.sampled_from([0, NOW_NS // 2]),
+    ),
     pair=st.sampled_from([STOP, RUN]),
     now_ns=st.just(NOW_NS),
     life=st.sampled_from(Life),
@@ -380,6 +339,20 @@ VIEW = st.builds(
     gate_until_ns=st.integers(0, 2 * NOW_NS),
     dependencies_ready=st.booleans(),
     dependants_live=st.booleans(),
+    is_newer=st.booleans(),
+    verdict=st.sampled_from([None, Verdict(Ending.UNHEALTHY, "silent")]),
+    met=st.sampled_from(Met),
+    is_beating=st.booleans(),
+    is_fresh=st.booleans(),
+    signed_off=st.booleans(),
+    hook=st.sampled_from(HookLife),
+    kin=st.builds(
+        Kin,
+        st.sampled_from([(), (4, 5)]),
+        ending=st.booleans(),
+        exceeded=st.sampled_from(["", "too often"]),
+        gave_up=st.booleans(),
+    ),
 )
 
 
@@ -397,9 +370,11 @@ def test_a_birth_is_decided_only_where_it_harms_nobody(any_view):
     assert any_view.spec is not None
     assert any_view.dependencies_ready
     assert action.slot.generation == slot.generation
+    assert not any_view.is_newer
     if any_view.life is Life.DEAD:
         assert slot.is_over
         assert any_view.rest is Rest.EMPTY
+        assert slot.hook is not HookState.BEGUN
 
 
 @settings(max_examples=500)
@@ -409,191 +384,17 @@ def test_no_answer_touches_what_is_not_its_own(any_view):
     if any_view.life is Life.UNKNOWABLE:
         assert action == Wait()
     if isinstance(action, Signal):
-        assert any_view.life is Life.ALIVE
-    if isinstance(action, Examine | EndEscaped):
+        of_hook = any_view.slot.hook is HookState.BEGUN and any_view.hook is HookLife.ALIVE
+        assert any_view.life is Life.ALIVE or (any_view.slot.is_over and of_hook)
+    if isinstance(action, Examine | EndEscaped | RunHook | Drag):
         assert any_view.life is Life.DEAD
         assert any_view.slot.is_over
+        assert any_view.slot.hook is not HookState.BEGUN
+    if isinstance(action, RunHook):
+        assert (any_view.rest, any_view.slot.hook) == (Rest.EMPTY, HookState.NONE)
     if isinstance(action, Change | Signal):
         assert action.slot.generation == any_view.slot.generation
         assert action.slot != any_view.slot
         in_process, was = action.slot.phase not in NO_PROCESS, any_view.slot.phase not in NO_PROCESS
         if was and not in_process:
             assert any_view.life in (Life.NONE, Life.DEAD)  # a living process is never forgotten
-
-
-# ---------------------------------------------------------------- a small world
-
-
-STEPS_MAX = 12  # between two waits; a guard allows 32
-
-
-@dataclass
-class Process:
-    has_program: bool = False
-    obeys: bool = True  # ends at a signal that can be ignored
-    group: int = 0  # members that it leaves
-    escapee: bool = False  # one that leaves the group and keeps the token
-
-
-class World(RuleBasedStateMachine):
-    """One slot; its process, its group and its token; the answers are carried out as a guard does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now_ns = NOW_NS
-        self.slot = Slot()
-        self.spec: WorkerSpec | None = replace(
-            SPEC, restart=Restart(backoff=Backoff(burst=1), limit=Limit(5, SECOND_NS))
-        )
-        self.pair = RUN
-        self.process: Process | None = None
-        self.end: Exit | None = None
-        self.rest = Rest.UNSEEN
-        self.group = 0
-        self.escaped = False
-        self.stopped_at = -1  # generation at which a stop was last obeyed to the end
-        self.settle()
-
-    # what the guard does
-
-    def view(self) -> View:
-        life = life_in(self.slot, alive=self.process is not None)
-        return View(
-            self.slot,
-            self.spec,
-            self.pair,
-            self.now_ns,
-            life,
-            self.rest,
-            self.end,
-            has_program=bool(self.process and self.process.has_program),
-            gate_until_ns=self.slot.until_ns,
-        )
-
-    def settle(self) -> None:
-        """Decide and act until there is nothing to do."""
-        for _ in range(STEPS_MAX):
-            action = decide(self.view())
-            if isinstance(action, Wait):
-                assert action.until_ns is None or action.until_ns > self.now_ns
-                return
-            self.carry_out(action)
-        raise AssertionError(f"no wait within {STEPS_MAX} steps: {action}")
-
-    def carry_out(self, action) -> None:
-        match action:
-            case Change(slot, _):
-                self.write(slot)
-            case Signal(number, _, slot, _):
-                if self.process and (number == 9 or self.process.obeys):
-                    self.die(Exit(ExitKind.SIGNAL, self.slot.generation, signal=number, at_ns=self.now_ns))
-                self.write(slot)
-            case Birth(slot, counts, _):
-                self.bear(slot, counts)
-            case Examine():
-                self.group = 0
-                self.rest = Rest.ESCAPED if self.escaped else Rest.EMPTY
-            case EndEscaped():
-                self.escaped, self.rest = False, Rest.UNSEEN
-
-    def write(self, slot: Slot) -> None:
-        assert slot.generation == self.slot.generation
-        self.slot = slot
-
-    def bear(self, slot: Slot, counts: bool) -> None:
-        assert self.process is None, "a second process of one worker"
-        assert self.group == 0, "beside what the last one left"
-        assert not self.escaped, "beside one that escaped"
-        assert self.slot.is_over, "the last end is not recorded"
-        assert self.pair is RUN
-        assert self.slot.desired is RUN
-        claim = Claim(slot.generation, 1, Role.A, 1)
-        self.slot = fence.born(
-            slot,
-            claim,
-            CHILD,
-            now_ns=self.now_ns,
-            until_ns=self.now_ns + 100,
-            birth_hash=self.spec.birth_hash,
-            is_restart=counts,
-        )
-        self.process, self.end, self.rest = Process(), None, Rest.UNSEEN
-
-    def die(self, end: Exit) -> None:
-        self.group, self.escaped = self.process.group, self.escaped or self.process.escapee
-        self.process, self.end = None, end
-
-    # what happens
-
-    @rule()
-    @precondition(lambda self: self.process and not self.process.has_program)
-    def executes(self):
-        self.process.has_program = True
-        self.settle()
-
-    @rule(obeys=st.booleans(), group=st.integers(0, 2), escapee=st.booleans())
-    @precondition(lambda self: self.process and self.process.has_program)
-    def behaves(self, obeys, group, escapee):
-        self.process.obeys, self.process.group, self.process.escapee = obeys, group, escapee
-
-    @rule(
-        kind=st.sampled_from(
-            [ExitKind.CLEAN, ExitKind.ERROR, ExitKind.SIGNAL, ExitKind.EXEC_FAILED, ExitKind.UNKNOWN]
-        )
-    )
-    @precondition(lambda self: self.process)
-    def ends(self, kind):
-        self.die(Exit(kind, self.slot.generation, code=1, at_ns=self.now_ns))
-        self.settle()
-
-    @rule(span_ns=st.sampled_from([1, 100, SECOND_NS, 60 * SECOND_NS]))
-    def time_passes(self, span_ns):
-        self.now_ns += span_ns
-        self.settle()
-
-    @rule(to=st.sampled_from([workers._to_start, workers._to_restart]))
-    @precondition(lambda self: self.slot.phase is not Phase.FREE)
-    def told_to_run(self, to):
-        self.slot = to(self.slot)
-        self.settle()
-
-    @rule(desired=st.sampled_from([STOP, PAUSE, RUN]))
-    @precondition(lambda self: self.slot.phase is not Phase.FREE)
-    def wished(self, desired):
-        self.slot = replace(self.slot, desired=desired)
-        self.settle()
-
-    @rule(pair=st.sampled_from([STOP, RUN]))
-    def pair_is_to_be(self, pair):
-        self.pair = pair
-        self.settle()
-
-    @rule(birth_hash=st.integers(1, 3), policy=st.sampled_from(Policy), gone=st.booleans())
-    def reloaded(self, birth_hash, policy, gone):
-        restart = Restart(policy, backoff=Backoff(burst=1), limit=Limit(5, SECOND_NS))
-        self.spec = None if gone else replace(SPEC, birth_hash=birth_hash, restart=restart)
-        self.settle()
-
-    @invariant()
-    def what_has_ended_is_recorded(self):
-        if self.slot.phase in NO_PROCESS:
-            assert self.process is None
-            assert self.slot.is_over
-            assert self.slot.phase is Phase.FATAL or not self.escaped
-
-    @invariant()
-    def what_is_to_stop_comes_to_rest(self):
-        if (self.pair is STOP or self.slot.desired is STOP) and self.process is None:
-            assert self.slot.phase in (Phase.STOPPED, Phase.FREE, Phase.FATAL)
-
-    @invariant()
-    def what_is_to_run_has_a_process_or_a_reason(self):
-        if self.pair is RUN and self.slot.desired is RUN and self.spec and self.process is None:
-            assert self.slot.phase in (Phase.BACKOFF, Phase.FATAL, Phase.STOPPED)
-            if self.slot.phase is Phase.STOPPED:
-                assert self.spec.restart.policy is not Policy.ALWAYS
-            assert self.slot.exit != NO_EXIT
-
-
-TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=80, stateful_step_count=30)

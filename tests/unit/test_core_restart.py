@@ -57,12 +57,44 @@ def test_hold_on_unknown(policy):
 
 @pytest.mark.parametrize(
     ("policy", "kind", "ending"),
-    list_product(Policy, (*KINDS, ExitKind.ESCAPED), (Ending.RESTART, Ending.RELOAD)),
+    list_product(
+        Policy, (*KINDS, ExitKind.ESCAPED), (Ending.RESTART, Ending.RELOAD, Ending.AGE, Ending.GROUP)
+    ),
 )
 def test_what_was_asked_for_comes_at_once_and_counts_nothing(policy, kind, ending):
     """Also after an escape: its rest was ended, and a person wants it back."""
     answer = after(ended(kind, ending=ending), policy=policy, limit=Limit(0, SECOND_NS))
     assert answer == Again(0, 0, counts=False)
+
+
+@pytest.mark.parametrize(
+    ("policy", "kind", "ending"),
+    list_product(Policy, KINDS, (Ending.UNREADY, Ending.UNHEALTHY)),
+)
+def test_a_convicted_one_had_failed_however_it_ended(policy, kind, ending):
+    answer = after(ended(kind, ending=ending), policy=policy)
+    assert isinstance(answer, Enough if policy is Policy.NEVER else Again)
+    assert policy is Policy.NEVER or answer.counts
+    held = after(ended(kind, ending=ending), policy=policy, limit=Limit(0, SECOND_NS))
+    assert isinstance(held, Enough if policy is Policy.NEVER else GiveUp)
+
+
+@pytest.mark.parametrize(("policy", "kind"), list_product(Policy, KINDS))
+def test_who_signed_off_has_done_its_work(policy, kind):
+    answer = after(replace(ended(kind), signed_off=True), policy=policy, limit=Limit(0, SECOND_NS))
+    assert answer == Enough("it had signed off")
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [(Ending.RESTART, Again), (Ending.GROUP, Again), (Ending.UNHEALTHY, Again), (Ending.NONE, Enough)],
+)
+def test_who_signed_off_and_was_ended_by_us_comes_back(ending, expected):
+    assert isinstance(after(replace(ended(ExitKind.CLEAN, ending=ending), signed_off=True)), expected)
+
+
+def test_what_escaped_is_told_before_what_it_said():
+    assert isinstance(after(replace(ended(ExitKind.ESCAPED), signed_off=True)), GiveUp)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +110,16 @@ def test_what_was_asked_for_comes_at_once_and_counts_nothing(policy, kind, endin
 )
 def test_no_policy_holds_back_what_never_ran(policy, never_ran):
     assert isinstance(after(never_ran, policy=policy, on_unknown=OnUnknown.HOLD), Again)
+    assert restart.never_ran(never_ran.exit)
+
+
+@pytest.mark.parametrize(
+    "ran",
+    [ended(kind) for kind in KINDS] + [ended(ExitKind.EXEC_FAILED, stage=Stage.HOOK)],
+    ids=lambda slot: slot.exit.kind.name,
+)
+def test_what_ran_or_was_tried(ran):
+    assert not restart.never_ran(ran.exit)
 
 
 # ---------------------------------------------------------------- back-off

@@ -8,7 +8,6 @@ is missed by its length.
 import gzip
 import os
 import zlib
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -45,20 +44,34 @@ class Backup:
         except _DAMAGE:
             return
 
-    def last_newlines(self, count: int) -> list[int]:
-        """Offsets of its last `count` line ends, or of as many as it has."""
-        found: deque[int] = deque(maxlen=count)
-        at = self.first
-        while data := self.read():
-            position = -1
-            while (position := data.find(b"\n", position + 1)) >= 0:
-                found.append(at + position)
+    def start_of_last(self, count: int) -> tuple[int, int]:
+        """Offset at which its last `count` lines begin, and how many beginnings are missing.
+
+        Its last line goes on in the next backup, so each line end in it is a beginning.
+        """
+        left = sum(data.count(b"\n") for data in iter(self.read, b"")) - count
+        if left < 0:
+            return self.first, -left
+        self.skip_to(at := self.first)
+        for data in iter(self.read, b""):
+            here = data.count(b"\n")
+            if left < here:
+                return at + _newline(data, left) + 1, 0
+            left -= here
             at += len(data)
-        return list(found)
+        return at, 0  # it was damaged meanwhile
 
     def close(self) -> None:
         self.file.close()
         self.raw.close()
+
+
+def _newline(data: bytes, number: int) -> int:
+    """Where the newline with this number is, counted from 0."""
+    at = -1
+    for _ in range(number + 1):
+        at = data.index(b"\n", at + 1)
+    return at
 
 
 def backups_of(path: str, start: int, segments: tuple[int, ...], *, has_head: bool) -> Iterator[Backup]:

@@ -40,6 +40,7 @@ class LogTail(Tail):
         self._path = path
         self._record_path = record_path
         self._backup: Backup | None = None
+        self._is_torn = False  # the end of the line that was begun is lost
         self._view = _View(0, 0, 0, min(rotation.first_data(fd), os.fstat(fd).st_size))
         self._view = self._look()
 
@@ -58,6 +59,9 @@ class LogTail(Tail):
 
     def block(self) -> bytes:
         for _ in range(_TRIES):
+            if self._is_torn:
+                self._is_torn = False
+                return b"\n"
             if self._backup is not None:
                 if data := self._from_backup(self._backup):
                     return data
@@ -67,9 +71,10 @@ class LogTail(Tail):
                 self._enter_backup(view)
                 continue
             data = os.pread(self.fd, follow.BLOCK, view.origin + self.position - view.base)
+            size = os.fstat(self.fd).st_size  # before it is looked again: a collapse is no truncation
             if self._look() != view:
                 continue
-            if not data and self._is_truncated(view):
+            if not data and self._is_truncated(view, size):
                 continue
             self.position += len(data)
             return data
@@ -110,20 +115,22 @@ class LogTail(Tail):
 
     def _skip_to(self, offset: int) -> None:
         position = offset - self._view.origin
-        self.lost += max(0, position - self.position)
-        self.position = max(position, self.position)
+        if position > self.position:
+            self.lost += position - self.position
+            self.position = position
+            self._is_torn = bool(self.rest)
 
     def _leave_backup(self) -> None:
         if self._backup is not None:
             self._backup.close()
             self._backup = None
 
-    def _is_truncated(self, view: _View) -> bool:
-        """It was cut short by somebody: it begins anew."""
-        if view.base + os.fstat(self.fd).st_size >= view.origin + self.position:
+    def _is_truncated(self, view: _View, size: int) -> bool:
+        """It was cut short by somebody: it begins anew. True if there is something to read."""
+        if view.base + size >= view.origin + self.position:
             return False
         self.position, self.rest = view.start - view.origin, b""
-        return os.fstat(self.fd).st_size > view.start - view.base
+        return view.base + size > view.start
 
     # ---------------------------------------------------------------- where to begin
 
@@ -147,9 +154,7 @@ class LogTail(Tail):
         offset = view.base + physical
         for backup in self._backups(view):
             if missing and backup.end == offset:
-                newlines = backup.last_newlines(missing)
-                offset = newlines[0] + 1 if len(newlines) == missing else backup.first
-                missing -= len(newlines)
+                offset, missing = backup.start_of_last(missing)
             backup.close()
         return offset
 

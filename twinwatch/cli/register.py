@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from twinwatch.cli.options import Commands, add_command, add_timeout, duration, find_target
+from twinwatch.cli.options import Commands, add_command, add_timeout, find_target, interval
 
 if TYPE_CHECKING:
     from twinwatch.cli.output import Output
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--timeout",
         dest="silence",
-        type=duration,
+        type=interval,
         required=True,
         metavar="DURATION",
         help="without a beat: a miss",

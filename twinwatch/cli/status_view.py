@@ -93,7 +93,14 @@ def _watcher(role: str, guard: Entry) -> tuple[Cell, ...]:
 
 
 def _workers(status: Entry) -> Table:
-    return Table(_WORKER_TITLES, tuple(map(_worker, status["workers"])), _NUMBERS)
+    """With a column for notes where there is one."""
+    workers = status["workers"]
+    rows = tuple(map(_worker, workers))
+    if not any(worker.get("note") for worker in workers):
+        return Table(_WORKER_TITLES, rows, _NUMBERS)
+    notes = [(Cell(clean(worker.get("note") or NOTHING), Tone.FAINT),) for worker in workers]
+    noted = tuple(row + note for row, note in zip(rows, notes, strict=True))
+    return Table((*_WORKER_TITLES, "NOTE"), noted, _NUMBERS)
 
 
 def _worker(worker: Entry) -> tuple[Cell, ...]:

@@ -6,8 +6,10 @@ finds the process there and starts none beside it.
 """
 
 import os
+import pwd
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from twinwatch.config import snapshot
@@ -16,14 +18,14 @@ from twinwatch.control import access, registry, settle, up
 from twinwatch.control.errors import NOT_ALLOWED, NOT_INSTALLED, NOT_RUNNING, ControlError
 from twinwatch.control.operator import exclusive
 from twinwatch.control.target import Target
-from twinwatch.core import beatfile, fence
+from twinwatch.core import fence
 from twinwatch.core.fence import Claim
 from twinwatch.core.record import Slot
-from twinwatch.core.spec import PairSpec, WorkerSpec
+from twinwatch.core.spec import Account, PairSpec, WorkerSpec
 from twinwatch.core.values import NO_EXIT, NO_PROCESS, WATCHER_ROLES, Desired, Identity, Phase, Role
-from twinwatch.linux import wishes
+from twinwatch.linux import heartbeat, wishes
 from twinwatch.linux.clock import monotonic_ns
-from twinwatch.linux.identity import ProcessGone, identify, is_alive, open_pid
+from twinwatch.linux.identity import ProcessGone, identify, is_alive, is_dead, open_pid
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
 
@@ -58,12 +60,18 @@ def register(
         identity, uid = _process(asked.pid)
         old = snapshot.read(paths.snapshots, state.header().config_generation)
         own = registry.worker(
-            asked.name, asked.command, os.path.abspath(asked.directory), asked.timeout_ns, asked.misses
+            asked.name,
+            asked.command,
+            os.path.abspath(asked.directory),
+            asked.timeout_ns,
+            asked.misses,
+            account=account_of(uid),
         )
         if _is_registered(state, old, own, identity):
             return _answer(paths, own)
         _refuse_taken(state, old, own)
-        _make_heartbeat(paths, own, uid)
+        _refuse_guarded(state, old, own, identity)
+        heartbeat.make(paths.heartbeat(own.name, 0), uid)
         registry.write(paths, registry.read(paths) | {own.name: own})
         spec = up.publish(paths, state, old, old, lambda spec: _record(state, spec, own, identity))
         wishes.keep(paths, state)
@@ -114,15 +122,15 @@ def _refuse(asked: Registration) -> None:
 
 def _process(pid: int) -> tuple[Identity, int]:
     """Identity and user of the process to be guarded."""
+    gone = ControlError(f"there is no process {pid}", NOT_RUNNING)
     try:
         pidfd = open_pid(pid)
     except ProcessGone:
-        raise ControlError(f"there is no process {pid}", NOT_RUNNING) from None
+        raise gone from None
     try:
-        identity = identify(pid, pidfd)
-        uid = os.stat(f"/proc/{pid}").st_uid
-    except FileNotFoundError:
-        raise ControlError(f"there is no process {pid}", NOT_RUNNING) from None
+        identity, uid = identify(pid, pidfd), _user_of(pid)
+        if uid is None or is_dead(pidfd):  # alive to the end: what was read by its PID was its own
+            raise gone
     finally:
         os.close(pidfd)
     if pid == 1:
@@ -130,6 +138,28 @@ def _process(pid: int) -> tuple[Identity, int]:
     if os.geteuid() not in (0, uid):
         raise ControlError(f"process {pid} belongs to UID {uid}, not to you", NOT_ALLOWED)
     return identity, uid
+
+
+def _user_of(pid: int) -> int | None:
+    """Its effective user; None: it is gone. Who owns its folder in `/proc` may be root all the same."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return next((int(line.split()[2]) for line in file if line.startswith("Uid:")), None)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def account_of(uid: int) -> Account | None:
+    """Whom its command runs as: what a user's process says must not be run as root. None: as the pair."""
+    if uid == os.geteuid():
+        return None
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        message = f"UID {uid} has no account on this machine: its command could not be run as that user"
+        raise ControlError(message, NOT_ALLOWED) from None
+    groups = tuple(sorted(set(os.getgrouplist(user.pw_name, user.pw_gid))))
+    return Account(uid, user.pw_gid, groups, user.pw_name, user.pw_dir, user.pw_shell)
 
 
 def _place(spec: PairSpec, name: str) -> int | None:
@@ -153,16 +183,12 @@ def _refuse_taken(state: StateFile, old: PairSpec, own: WorkerSpec) -> None:
         raise ControlError(f"{own.name} runs as PID {slot.identity.pid}: `twinwatch stop {own.name}` first")
 
 
-def _make_heartbeat(paths: Paths, own: WorkerSpec, uid: int) -> None:
-    path = paths.heartbeat(own.name, 0)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.ftruncate(fd, 0)
-        os.ftruncate(fd, beatfile.SIZE)
-        if os.geteuid() == 0:
-            os.fchown(fd, uid, -1)
-    finally:
-        os.close(fd)
+def _refuse_guarded(state: StateFile, old: PairSpec, own: WorkerSpec, identity: Identity) -> None:
+    """One process in two slots would be ended for one and started again for the other."""
+    indices = (*(role.slot for role in WATCHER_ROLES), *(index for index, _, _ in old.places))
+    for slot in map(state.slot, indices):
+        if slot.identity == identity and slot.phase not in NO_PROCESS and slot.name != own.name:
+            raise ControlError(f"process {identity.pid} is guarded already, as {slot.label}")
 
 
 # ---------------------------------------------------------------- under the lock

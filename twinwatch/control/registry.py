@@ -6,11 +6,12 @@ operator lock, by commands alone.
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from twinwatch.config.worker import birth_hash
 from twinwatch.core.checks import Beat, Health
-from twinwatch.core.spec import PairSpec, WorkerSpec
+from twinwatch.core.spec import Account, PairSpec, WorkerSpec
 from twinwatch.linux.paths import Paths
 
 LAYOUT = 1
@@ -46,12 +47,21 @@ def with_registered(spec: PairSpec, paths: Paths) -> PairSpec:
     return replace(spec, workers=own + more)
 
 
-def worker(name: str, command: tuple[str, ...], directory: str, timeout_ns: int, misses: int) -> WorkerSpec:
+def worker(
+    name: str,
+    command: tuple[str, ...],
+    directory: str,
+    timeout_ns: int,
+    misses: int,
+    *,
+    account: Account | None = None,
+) -> WorkerSpec:
     """What a registration comes to."""
     spec = WorkerSpec(
         name,
         command,
         directory=directory,
+        account=account,
         health=Health(heartbeat=Beat(timeout_ns, misses)),
         notify=False,
         registered=True,
@@ -66,11 +76,12 @@ def _said(spec: WorkerSpec) -> dict[str, object]:
         "directory": spec.directory,
         "timeout_ns": beat.timeout_ns,
         "misses": beat.misses,
+        "account": asdict(spec.account) if spec.account else None,
     }
 
 
 def _worker(name: str, said: dict[str, object]) -> WorkerSpec:
-    command = said["command"]
+    command, account = said["command"], said.get("account")
     if not isinstance(command, list):
         raise TypeError(name)
     return worker(
@@ -79,4 +90,9 @@ def _worker(name: str, said: dict[str, object]) -> WorkerSpec:
         str(said["directory"]),
         int(str(said["timeout_ns"])),
         int(str(said["misses"])),
+        account=_account(account) if isinstance(account, dict) else None,
     )
+
+
+def _account(said: dict[str, Any]) -> Account:
+    return Account(**said | {"groups": tuple(said["groups"])})

@@ -14,10 +14,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from twinwatch.core import beatfile, expand
+from twinwatch.core import expand
 from twinwatch.core.spec import PairSpec, WorkerSpec
 from twinwatch.core.values import Exit, ExitKind, Stage
-from twinwatch.linux import cgroup, hook
+from twinwatch.linux import cgroup, heartbeat, hook
 from twinwatch.linux.gate import COMM_HOOK, IGNORED_SIGNALS, set_comm
 from twinwatch.linux.limits import restore_descriptor_limit
 from twinwatch.linux.paths import Paths
@@ -26,7 +26,6 @@ _TOKEN_FD_MIN = 64  # out of the way of programs that use 3, 4, 5 …
 _TOKEN_TRIES = 50
 _TOKEN_PAUSE_S = 0.002
 _FIFO_BYTES = 1 << 20
-_ANEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class LaunchFailed(Exception):
@@ -59,7 +58,7 @@ def execute(birth: Birth) -> None:
     stage = Stage.TOKEN
     try:
         _take_token(paths.token(spec.name, instance))
-        _make_heartbeat(birth)
+        make_heartbeat(paths, spec, instance)
         stage = Stage.OUTPUT
         _redirect(birth)
         stage = Stage.CGROUP
@@ -113,6 +112,12 @@ def _run_before_start(birth: Birth) -> None:
         hook.run(command, environment(birth), birth.spec.before_start.timeout_ns)
 
 
+def make_heartbeat(paths: Paths, spec: WorkerSpec, instance: int) -> None:
+    """An empty heartbeat file, its worker's user's own. Without it the worker runs as well."""
+    uid, gid = (spec.account.uid, spec.account.gid) if spec.account else (-1, -1)
+    heartbeat.make(paths.heartbeat(spec.name, instance), uid, gid)
+
+
 def _take_token(path: str) -> None:
     """Lock the token; guards that probe it hold it for microseconds, so try for a moment."""
     opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -134,24 +139,6 @@ def _take_token(path: str) -> None:
     raise OSError(errno.EBUSY, "token held")
 
 
-def _make_heartbeat(birth: Birth) -> None:
-    """An empty heartbeat file for this generation, its user's own. Without it the worker runs as well."""
-    account = birth.spec.account
-    try:
-        fd = os.open(birth.paths.heartbeat(birth.spec.name, birth.instance), _ANEW, 0o600)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return
-        raise
-    try:
-        os.ftruncate(fd, 0)
-        os.ftruncate(fd, beatfile.SIZE)
-        if account is not None and os.geteuid() == 0:
-            os.fchown(fd, account.uid, account.gid)
-    finally:
-        os.close(fd)
-
-
 def _redirect(birth: Birth) -> None:
     """Input from nowhere, output appended to the worker's own file: no watcher in between (P5).
 
@@ -168,7 +155,8 @@ def _redirect(birth: Birth) -> None:
         output = _open_fifo(os.path.join(logs, fifo))
     else:
         path = os.path.join(logs, expand.log_file(spec, instance))
-        output = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        follow = 0 if spec.account is None else os.O_NOFOLLOW  # its user may own the directory
+        output = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | follow, 0o640)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

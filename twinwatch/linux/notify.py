@@ -176,7 +176,7 @@ class NotifySocket:
 
     def _read_one(self, record: Callable[[Message], None]) -> bool:
         """False: there is none."""
-        peeked = self._receive(socket.MSG_PEEK)
+        peeked = self._receive(socket.MSG_PEEK)  # R24
         if peeked is None:
             return False
         try:
