@@ -26,6 +26,7 @@ from twinwatch.core.spec import Backoff, PairSpec, Restart, Watch, WorkerSpec
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import NO_EXIT, WATCHER_ROLES, Desired, Identity, Phase, Role
 from twinwatch.guard import REPORT, WORKER, Guard
+from twinwatch.hooks import HOOK
 from twinwatch.linux import machine, paths, process, statefile
 from twinwatch.linux.birth import Newborn, Seat, respawn
 from twinwatch.linux.events import EventLog
@@ -388,6 +389,8 @@ class Pump:
                 self.guard.pidfd_ready(index)
             elif kind == REPORT:
                 self.guard.report_ready(index)
+            elif kind == HOOK:
+                self.guard.hook_ready(index)
         for due in self.loop.take_due(time.monotonic_ns()):
             if isinstance(due, int):
                 self.guard.look_again(due)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
-from twinwatch.core import exits, expand, reconcile
+from twinwatch import leavings
+from twinwatch.core import exits, reconcile
 from twinwatch.core.reconcile import (
     Action,
     Birth,
@@ -28,24 +29,24 @@ from twinwatch.core.reconcile import (
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
-from twinwatch.core.values import NO_PROCESS, Ending, ExitKind, Health, HookState, Phase, Role
-from twinwatch.linux import adoption, cgroup, launch, process, remains
+from twinwatch.core.values import NO_PROCESS, Ending, Health, HookState, Phase, Role
+from twinwatch.hooks import Hooks
+from twinwatch.linux import launch, process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
-from twinwatch.linux.gate import Child, Let, Order
+from twinwatch.linux.gate import Child, Let
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
 from twinwatch.linux.statefile import Read, StateMoved
 from twinwatch.nursery import Nursery
-from twinwatch.pair import Pair, describe_exit
+from twinwatch.pair import Pair
 from twinwatch.roster import Guarded, Roster
 from twinwatch.sight import STATUS_WAIT_NS, Sight
 from twinwatch.vitals import Vitals
 
 WORKER = "worker"
 REPORT = "report"
-HOOK = "hook"
 VITALS = "vitals"
 GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its place
 RETRY_NS = 100 * MILLISECOND_NS
@@ -62,6 +63,7 @@ class Guard:
         self._nursery = nursery
         self._roster = Roster()
         self.sight = Sight(pair, self._roster)
+        self._hooks = Hooks(pair, loop)
         self._todo: dict[int, None] = {}
         self._by_pid: dict[int, int] = {}
         self._deferred: set[int] = set()
@@ -162,17 +164,9 @@ class Guard:
         self._todo[index] = None
 
     def hook_ready(self, index: int) -> None:
-        """The process of an `after_exit` hook has ended."""
-        guarded = self._roster[index]
-        if guarded.hook_pidfd < 0 or not is_dead(guarded.hook_pidfd):  # R21
-            return
-        status = process.child_status(guarded.hook_pidfd, reap=True)
-        if status:
-            end = describe_exit(exits.decode(status, (0,), guarded.slot.generation, 0))
-            self._pair.tell("hook-failed", slot=guarded.slot.label, hook="after_exit", exit=end)
-        self._drop_hook(guarded)
-        guarded.hook_ended = True
-        self._todo[index] = None
+        """The process of an `after_exit` hook may have ended."""
+        if self._hooks.ended(self._roster[index]):
+            self._todo[index] = None
 
     def vitals_due(self, index: int) -> None:
         """Time to look for signs of life of one worker; only news need more than a look."""
@@ -266,7 +260,7 @@ class Guard:
         if guarded.names_process and guarded.vitals is None:
             self._meet_vitals(guarded)
         if new.hook is HookState.BEGUN and guarded.hook_pidfd < 0:
-            self._meet_hook(guarded)
+            self._hooks.meet(guarded)
 
     def _meet_vitals(self, guarded: Guarded) -> None:
         spec = guarded.spec
@@ -282,15 +276,6 @@ class Guard:
         for guarded in self._roster:
             if guarded.names_process and guarded.spec is not None:
                 launch.make_heartbeat(self._pair.paths, guarded.spec, guarded.slot.instance)
-
-    def _meet_hook(self, guarded: Guarded) -> None:
-        """Somebody else let it begin: wait for its end as well."""
-        try:
-            guarded.hook_pidfd = open_process(guarded.slot.identity)
-        except (ProcessGone, IdentityUnknown):
-            guarded.hook_ended = True
-        else:
-            self._loop.add(guarded.hook_pidfd, (HOOK, guarded.index))
 
     def _open(self, guarded: Guarded) -> None:
         try:
@@ -315,7 +300,7 @@ class Guard:
             self._loop.remove(guarded.pidfd)
             os.close(guarded.pidfd)
             guarded.pidfd = -1
-        self._drop_hook(guarded)
+        self._hooks.drop(guarded)
         self._drop_vitals(guarded)
 
     def _drop_vitals(self, guarded: Guarded) -> None:
@@ -323,13 +308,6 @@ class Guard:
             guarded.vitals.close()
             guarded.vitals = None
             self._loop.set_deadline((VITALS, guarded.index), None)
-
-    def _drop_hook(self, guarded: Guarded) -> None:
-        if guarded.hook_pidfd >= 0:
-            process.reap(guarded.hook_pidfd)
-            self._loop.remove(guarded.hook_pidfd)
-            os.close(guarded.hook_pidfd)
-            guarded.hook_pidfd = -1
 
     # ------------------------------------------------------------ acting
 
@@ -426,67 +404,35 @@ class Guard:
         group = action.group and not guarded.is_registered
         try:
             if group and process.send_group(pidfd, action.number) is None:
-                remains.end_group(guarded.slot.identity, pidfd, self._token(guarded))
+                remains.end_group(guarded.slot.identity, pidfd, leavings.token_of(self._pair, guarded))
             process.send(pidfd, action.number)
             process.send(pidfd, signal.SIGCONT)
         except PermissionError:
             self._pair.tell("cannot-stop", slot=guarded.slot.label, pid=guarded.slot.identity.pid)
         return self._write(guarded, action.slot, action.reason)
 
-    def _token(self, guarded: Guarded) -> str:
-        return self._pair.paths.token(guarded.slot.name, guarded.slot.instance)
-
     def _examine(self, guarded: Guarded) -> bool:
-        if guarded.is_registered:
-            guarded.rest = Rest.EMPTY
-            return True
-        token = self._token(guarded)
-        names_heir = self._names_heir(guarded)
-        if names_heir and self._adopt_main(guarded, token):
-            return True
-        is_fresh = monotonic_ns() < guarded.slot.exit.at_ns + reconcile.LEAVING_NS
-        # the main process may not have left the group yet
-        spared = names_heir and is_fresh and remains.is_token_held(token)
-        left = spared or remains.end_group(guarded.slot.identity, guarded.pidfd, token)
-        escaped = remains.is_token_held(token) or self._is_cgroup_populated(guarded)
-        if left or (escaped and is_fresh):
-            guarded.rest = Rest.GROUP
-            self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
-            guarded.pause_ns = min(guarded.pause_ns * 2, GRACE_NS)
-            return False
-        guarded.rest = Rest.ESCAPED if escaped else Rest.EMPTY
-        return True
+        found = leavings.examine(self._pair, guarded, monotonic_ns(), is_ending=self._is_ending(guarded))
+        if isinstance(found, Slot):
+            return self._write(guarded, found, "it has handed over")
+        guarded.rest = found
+        if found is Rest.GROUP:
+            self._look_later(guarded)
+        return found is not Rest.GROUP
 
-    def _is_cgroup_populated(self, guarded: Guarded) -> bool:
-        spec, slot = guarded.spec, guarded.slot
-        return spec is not None and cgroup.is_populated(
-            self._pair.paths.pair, spec, slot.instance, slot.generation
-        )
-
-    def _names_heir(self, guarded: Guarded) -> bool:
-        """A leader that ended in order may have named its successor in a PID file."""
-        if guarded.spec is None or not guarded.spec.pid_file:
-            return False
-        in_order = guarded.slot.exit.kind in (ExitKind.CLEAN, ExitKind.ESCAPED)
-        return in_order and not reconcile.ending_of(self.sight.view(guarded, 0))
-
-    def _adopt_main(self, guarded: Guarded, token: str) -> bool:
-        path = expand.expand(guarded.spec.pid_file, guarded.instance) if guarded.spec else ""
-        identity = adoption.main_process(adoption.read_pid_file(path), token)
-        taken = exits.handed_over(guarded.slot, identity) if identity else guarded.slot
-        return taken != guarded.slot and self._write(guarded, taken, "it has handed over")
+    def _is_ending(self, guarded: Guarded) -> bool:
+        return reconcile.ending_of(self.sight.view(guarded, monotonic_ns())) is not Ending.NONE
 
     def _end_escaped(self, guarded: Guarded) -> bool:
-        token = self._token(guarded)
-        count = remains.end_token_holders(token, lambda: self._is_current(guarded))  # R20
-        if guarded.spec is not None and self._is_current(guarded):
-            slot = guarded.slot
-            cgroup.kill(self._pair.paths.pair, guarded.spec, slot.instance, slot.generation)
-        self._pair.tell("escaped-ended", slot=guarded.slot.label, count=count)
+        leavings.end_escaped(self._pair, guarded, lambda: self._is_current(guarded))
         guarded.rest = Rest.UNSEEN
+        self._look_later(guarded)
+        return False
+
+    def _look_later(self, guarded: Guarded) -> None:
+        """Each time twice as long: what was sent KILL is about to be gone."""
         self._loop.set_deadline(guarded.index, monotonic_ns() + guarded.pause_ns)
         guarded.pause_ns = min(guarded.pause_ns * 2, GRACE_NS)
-        return False
 
     def _drag(self, guarded: Guarded, indices: tuple[int, ...]) -> bool:
         """Have the others of its group end too; a guard that is killed here has its heir go on."""
@@ -509,7 +455,6 @@ class Guard:
         return False
 
     def _run_hook(self, guarded: Guarded, slot: Slot) -> bool:
-        """Let a gated child become the hook; recorded first, so that no guard begins it twice."""
         if self._nursery is None:
             skipped = replace(slot, hook=HookState.DONE, until_ns=0)
             return self._write(guarded, skipped, "no hook: no watcher lives")
@@ -517,22 +462,16 @@ class Guard:
         if child is None:
             self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
             return False
-        begun = replace(slot, identity=child.identity)
         try:
-            read = compare_and_write(self._pair.state, self._pair.seat, guarded.index, guarded.read, begun)
+            read = self._hooks.begin(guarded, slot, child)
         except (LockWedged, StateMoved):
             self._nursery.give_back(child)
             raise
         if read is None:
             self._nursery.give_back(child)
             self._refresh(guarded)
-            return True
-        config = self._pair.seat.config_generation
-        child.let_through(Order(Let.HOOK, guarded.index, begun.generation, config))
-        guarded.hook_pidfd, child.pidfd = child.pidfd, -1
-        child.close()
-        self._loop.add(guarded.hook_pidfd, (HOOK, guarded.index))
-        self._set(guarded, read)
+        else:
+            self._set(guarded, read)
         return True
 
     def _give_birth(self, guarded: Guarded, action: Birth) -> bool:

@@ -19,7 +19,8 @@ from twinwatch.core.record import Damage, Header, Heartbeat
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import Desired, Phase
-from twinwatch.guard import HOOK, REPORT, WORKER, Guard
+from twinwatch.guard import REPORT, WORKER, Guard
+from twinwatch.hooks import HOOK
 from twinwatch.linux import process, wishes
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns

@@ -122,9 +122,8 @@ def test_it_is_searched_on_the_path_that_the_worker_gets(tmp_path):
 
 @pytest.mark.parametrize("name", ["no-such-program", "/no/such/program", f"{sys.executable}/no-folder"])
 def test_a_program_that_is_not_there(name):
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(FileNotFoundError):
         hook.run((name,), ENVIRON, PATIENT_NS)
-    assert refused.value.errno == errno.ENOENT
 
 
 def test_a_program_that_may_not_be_executed(tmp_path):
@@ -138,6 +137,5 @@ def test_a_program_that_is_no_program(tmp_path):
     text = tmp_path / "text"
     text.write_text("no program")
     text.chmod(0o755)
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(OSError, match=os.strerror(errno.ENOEXEC)):
         hook.run((str(text),), ENVIRON, PATIENT_NS)
-    assert refused.value.errno == errno.ENOEXEC

@@ -12,7 +12,7 @@ WRITES = 4  # of one change: journal entry, sequence, copy, selector
 
 
 def changed(slot: Slot) -> Slot:
-    return replace(slot, generation=slot.generation + 1, health=7)
+    return replace(slot, generation=slot.generation + 1, failures=7)
 
 
 def found_after(scene: Scene, number: int) -> str:

@@ -12,7 +12,7 @@ def stale_event(scene: Scene) -> None:
     """The guard hears of a death; the pidfd that has this place now is of a process that lives."""
     scene.spec = scene.make_spec("exec sleep 1000")
     with scene.guarding() as pump:
-        scene.bear(scene.gated(), Seat(Role.GUEST, config_generation=1))
+        scene.bear(scene.gated(), Seat(Role.A, config_generation=1))
         pump.until(lambda: scene.slot().phase is Phase.RUNNING, "the worker runs")
         pump.guard.pidfd_ready(JOB)
         pump.until(_rounds(5), "everything is decided")

@@ -1,8 +1,9 @@
 """A daemon of the old school: double fork, setsid, and its leader ends with 0. It keeps its descriptors.
 
-    daemon_worker.py LOCK BIRTHS
+    daemon_worker.py LOCK BIRTHS [PIDFILE]
 
-What stays takes LOCK, so no kernel lets it run twice; BIRTHS names it. The leader ends when it is there.
+What stays takes LOCK, so no kernel lets it run twice; BIRTHS and PIDFILE name it. The leader ends when it
+is there.
 """
 
 import fcntl
@@ -28,6 +29,9 @@ except OSError:
     os._exit(99)
 with open(sys.argv[2], "a") as births:
     births.write(f"{os.getpid()} {os.environ.get('TWINWATCH_GENERATION')}\n")
+if len(sys.argv) > 3:
+    with open(sys.argv[3], "w") as file:
+        file.write(f"{os.getpid()}\n")
 os.close(told)
 while True:
     signal.pause()

@@ -29,6 +29,8 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_stopped
 
 FREEZERS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+LIMIT_S = 1.5
+PATIENT = [{"heartbeat": {"timeout": "500ms", "misses": 3}}]
 BEAT = {"timeout": f"{round(TIMEOUT_S * 1000)}ms", "misses": MISSES}
 
 
@@ -103,6 +105,8 @@ def test_a_shell_worker_that_only_touches(pair: LivePair):
     pair.configure(toucher(pair))
     pair.up()
     wait_touched(pair)
+    pass_silence(pair)
+    assert pair.worker("w").generation == 1, "a touch is a beat"
     (pair.directory / "deaf.1").touch()
     wait_running(pair, "w", generation=2)
     slot = wait_touched(pair)
@@ -156,12 +160,16 @@ def test_before_the_first_beat_readiness_judges(pair: LivePair):
 
 
 def test_a_paused_one_is_not_judged(pair: LivePair):
-    with one(pair) as worker:
+    """Nor is it judged for that time when it is guarded again."""
+    with one(pair, health=PATIENT) as worker:
         pair.call("pause", "-p", pair.name, "w")
         worker.tell_and_wait("deaf")
-        pass_silence(pair)
-        assert (worker.slot.generation, worker.slot.phase) == (1, Phase.PAUSED)
+        pass_time(2 * LIMIT_S)
         pair.call("resume", "-p", pair.name, "w")
+        worker.tell_and_wait("beat")
+        pair.wait_beats()
+        assert (worker.slot.generation, worker.slot.phase) == (1, Phase.RUNNING)
+        worker.tell("deaf")
         assert worker.wait_healthy(2).exit.ending is Ending.UNHEALTHY
 
 
@@ -188,10 +196,6 @@ def test_an_own_worker_that_registers_asks_for_nothing(pair: LivePair):
 
 
 # ---------------------------------------------------------------- the machine is slow, or stood still
-
-
-LIMIT_S = 1.5
-PATIENT = [{"heartbeat": {"timeout": "500ms", "misses": 3}}]
 
 
 @pytest.fixture
@@ -221,7 +225,7 @@ def hold_and_thaw(pair: LivePair, thaw_guards: Callable[[], None], thaw_workers:
     generations = pair.generations()
     pass_time(2 * LIMIT_S)
     thaw_guards()
-    pair.wait_beats(2)
+    pair.wait_beats(5)  # so long that they were on time again, and much shorter than the limit
     thaw_workers()
     pass_time(LIMIT_S)
     pair.wait_beats()

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 from strace_kit import Injection, needs_strace
@@ -26,7 +26,7 @@ from worker_kit import (
 )
 
 from twinwatch.core.record import Slot
-from twinwatch.core.values import WATCHER_ROLES, ExitKind, HookState, Phase, Role, Stage
+from twinwatch.core.values import WATCHER_ROLES, Desired, ExitKind, HookState, Phase, Role, Stage
 from twinwatch.linux.identity import is_alive, is_dead
 
 EACH = pytest.mark.parametrize("roles", [(Role.A,), (Role.B,), WATCHER_ROLES], ids=["a", "b", "both"])
@@ -65,15 +65,24 @@ def wait_hook(pair: LivePair, generation: int = 1) -> Slot:
     return pair.worker("w")
 
 
-@contextmanager
-def held(lever: Lever) -> Iterator[None]:
+class Held:
     """While the hook waits for the lever; later ones do not wait."""
-    lever.hold()
-    lever.path.unlink()
-    try:
-        yield
-    finally:
-        lever.release()
+
+    def __init__(self, lever: Lever) -> None:
+        self._lever: Lever | None = lever
+        lever.hold()
+        lever.path.unlink()
+
+    def release(self) -> None:
+        if self._lever is not None:
+            self._lever.release()
+        self._lever = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def waits(lever: Lever) -> str:
@@ -107,8 +116,8 @@ def test_one_that_fails_fails_the_start(pair: LivePair, script: str, reason: str
         before_start=sh(script),
         restart={"backoff": {"initial": "1h", "max": "1h"}},
     )
-    pair.call("up", str(pair.config), "--no-wait", check=False)
-    slot = wait_phase(pair, "w", Phase.BACKOFF)
+    with background(pair, "up", str(pair.config)):
+        slot = wait_phase(pair, "w", Phase.BACKOFF)
     assert (slot.exit.kind, slot.exit.stage) == (ExitKind.EXEC_FAILED, Stage.HOOK)
     assert shown(pair, "w")["last_exit"]["reason"] == reason
     assert not begun.exists()
@@ -119,8 +128,8 @@ def test_one_that_takes_too_long_is_ended_with_its_group(pair: LivePair):
     script = sh(f"sleep 100000 & echo $! >>{child}; wait")
     hook = {"command": script, "timeout": "1s"}
     configure(pair, before_start=hook, restart={"backoff": {"initial": "1h", "max": "1h"}})
-    pair.call("up", str(pair.config), "--no-wait", check=False)
-    slot = wait_phase(pair, "w", Phase.BACKOFF)
+    with background(pair, "up", str(pair.config)):
+        slot = wait_phase(pair, "w", Phase.BACKOFF)
     assert slot.exit.stage is Stage.HOOK
     assert shown(pair, "w")["last_exit"]["reason"] == "hook: Connection timed out"
     assert not any(map(lives, map(int, child.read_text().split())))
@@ -131,18 +140,17 @@ def lives(pid: int) -> bool:
 
 
 @pytest.fixture
-def long_start(pair: LivePair) -> Iterator[Lever]:
+def long_start(pair: LivePair) -> Iterator[Held]:
     """A worker whose hook waits for the lever, and is longer than its start may take."""
     lever = Lever(pair.directory / "lever")
     hook = {"command": sh(waits(lever)), "timeout": "100s"}
     configure(pair, before_start=hook, start_timeout="1ms")
-    pair.call("up", str(pair.config), "--no-wait")
-    with held(lever):
-        yield lever
+    with background(pair, "up", str(pair.config)), Held(lever) as hold:
+        yield hold
 
 
 @EACH
-def test_the_hook_has_its_time_whoever_dies(pair: LivePair, long_start: Lever, roles: tuple[Role, ...]):
+def test_the_hook_has_its_time_whoever_dies(pair: LivePair, long_start: Held, roles: tuple[Role, ...]):
     """It is not taken for a child that never got through its gate; the same process becomes the program."""
     before = wait_phase(pair, "w", Phase.STARTING)
     kill_watchers(pair, *roles)
@@ -150,13 +158,11 @@ def test_the_hook_has_its_time_whoever_dies(pair: LivePair, long_start: Lever, r
     assert pair.worker("w").phase is Phase.STARTING
     assert pair.worker("w").identity == before.identity and is_alive(before.identity)
     long_start.release()
-    long_start.hold = lambda: None
     slot = wait_running(pair, "w")[0]
     assert (slot.generation, slot.identity) == (1, before.identity)
-    long_start.release = lambda: None
 
 
-def test_a_stop_ends_the_hook_as_well(pair: LivePair, long_start: Lever):
+def test_a_stop_ends_the_hook_as_well(pair: LivePair, long_start: Held):
     slot = wait_phase(pair, "w", Phase.STARTING)
     pidfds = [os.pidfd_open(pid) for pid in (slot.identity.pid, *children(slot.identity.pid))]
     assert len(pidfds) == 2
@@ -207,8 +213,8 @@ def test_what_never_ran_has_none(pair: LivePair):
     program.chmod(0o755)
     backoff = {"backoff": {"initial": "1h", "max": "1h"}}
     configure(pair, [str(program)], after_exit=sh(says(pair)), restart=backoff)
-    pair.call("up", str(pair.config), "--no-wait", check=False)
-    wait_phase(pair, "w", Phase.BACKOFF)
+    with background(pair, "up", str(pair.config)):
+        wait_phase(pair, "w", Phase.BACKOFF)
     pair.call("stop", "-p", pair.name, "w")
     assert said(pair) == []
 
@@ -235,18 +241,18 @@ def test_one_that_takes_too_long_is_ended_and_no_wedge(pair: LivePair):
 
 
 @pytest.fixture
-def long_end(pair: LivePair) -> Iterator[Lever]:
+def long_end(pair: LivePair) -> Lever:
     """A worker that was killed, and its hook waits for the lever."""
     lever = Lever(pair.directory / "lever")
     hook = {"command": sh(waits(lever), says(pair)), "timeout": "100s"}
     configure(pair, after_exit=hook)
     pair.up()
     pair.kill(pair.worker("w").identity)
-    yield lever
+    return lever
 
 
 def test_the_next_generation_waits_for_it(pair: LivePair, long_end: Lever):
-    with held(long_end):
+    with Held(long_end):
         slot = wait_hook(pair)
         pair.wait_beats()
         assert pair.worker("w") == slot
@@ -256,8 +262,9 @@ def test_the_next_generation_waits_for_it(pair: LivePair, long_end: Lever):
 
 def test_a_stop_waits_for_it(pair: LivePair, long_end: Lever):
     with background(pair, "stop", "-p", pair.name, "w") as call:
-        with held(long_end):
+        with Held(long_end):
             wait_hook(pair)
+            until(lambda: pair.worker("w").desired is Desired.STOP, "it is told")
             pair.wait_beats()
             assert call.poll() is None
         out, errors = call.communicate(timeout=60)
@@ -268,7 +275,7 @@ def test_a_stop_waits_for_it(pair: LivePair, long_end: Lever):
 
 @EACH
 def test_it_is_run_once_whoever_dies(pair: LivePair, long_end: Lever, roles: tuple[Role, ...]):
-    with held(long_end):
+    with Held(long_end):
         hook = wait_hook(pair)
         kill_watchers(pair, *roles)
         pair.wait_beats()
@@ -278,33 +285,32 @@ def test_it_is_run_once_whoever_dies(pair: LivePair, long_end: Lever, roles: tup
 
 
 def test_with_all_guards_dead_it_is_waited_for_as_well(pair: LivePair, long_end: Lever):
-    with held(long_end):
+    with Held(long_end):
         hook = wait_hook(pair)
         kill_guards(pair)
-        pair.call("up", str(pair.config), "--no-wait")
-        wait_guarded(pair)
-        pair.wait_beats()
-        assert pair.worker("w") == hook
+        with background(pair, "up", str(pair.config)):
+            wait_guarded(pair)
+            pair.wait_beats()
+            assert pair.worker("w") == hook
     assert wait_running(pair, "w", generation=2)[0].generation == 2
     assert said(pair) == ["1:signal::9:"]
 
 
 def test_down_with_no_watcher_alive_waits_for_it(pair: LivePair, long_end: Lever):
-    with held(long_end):
+    with Held(long_end) as hold:
         hook = wait_hook(pair)
         kill_guards(pair)
-        pair.forget_state()
         with background(pair, "down", "-p", pair.name) as call:
-            until(lambda: "shop" in str(call.args) and is_alive(hook.identity))
-            long_end.release()
+            until(lambda: pair.state.header().desired is Desired.STOP, "it has begun")
+            assert is_alive(hook.identity)
+            hold.release()
             out, errors = call.communicate(timeout=60)
         assert call.returncode == 0, out + errors
-        long_end.release = lambda: None
     assert said(pair) == ["1:signal::9:"]
 
 
 def test_one_that_is_killed_is_not_run_again(pair: LivePair, long_end: Lever):
-    with held(long_end):
+    with Held(long_end):
         try_kill(wait_hook(pair).identity)
         wait_running(pair, "w", generation=2)
     assert said(pair) == []
@@ -312,14 +318,10 @@ def test_one_that_is_killed_is_not_run_again(pair: LivePair, long_end: Lever):
 
 @pytest.mark.root
 def test_both_run_as_the_workers_user(pair: LivePair):
-    pair.directory.chmod(0o711)
-    (pair.directory / "said").touch()
-    (pair.directory / "said").chmod(0o666)
-    script = sh(f"id -un >>{pair.directory}/said")
-    configure(pair, before_start=script, after_exit=script, user="nobody")
+    configure(pair, before_start=["id", "-un"], after_exit=["id", "-un"], user="nobody", directory="/")
     pair.up()
     pair.call("stop", "-p", pair.name, "w")
-    assert said(pair) == ["nobody", "nobody"]
+    assert log(pair) == ["nobody", "nobody"]
 
 
 # ---------------------------------------------------------------- at any step

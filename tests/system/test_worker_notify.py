@@ -14,7 +14,9 @@ from service_kit import program_of
 from worker_kit import (
     SLEEP,
     TIRELESS,
+    Lever,
     LivePair,
+    changes,
     entry,
     kill_guards,
     kill_watchers,
@@ -31,6 +33,8 @@ from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Ending, Phase, Role
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
+
+PATIENT_WATCH = "{interval: 100ms, timeout: 20s}"  # watchers that are stopped for a moment are not hung
 
 
 def told(pair: LivePair, event: str, label: str = "") -> list[dict[str, object]]:
@@ -169,6 +173,41 @@ def test_more_time_to_get_ready(pair: LivePair):
             until(lambda: pair.worker("db").until_ns - pair.worker("db").born_ns > 60e9, "it has more time")
             db.tell("say READY=1")
             wait_ready(pair, "db")
+
+
+@pytest.mark.parametrize(
+    "word", ["EXTEND_TIMEOUT_USEC=90000000", "WATCHDOG=trigger", "STOPPING=1", "MAINPID={pid}|READY=1"]
+)
+def test_its_first_word_counts(pair: LivePair, word: str):
+    """Said in its first moment, before any watcher has seen that its program runs."""
+    lever = Lever(pair.directory / "lever")
+    said = pair.directory / "said"
+    with puppets(pair, "db") as [db]:
+        keys = {"before_start": ["cat", str(lever.path)], "ready": {"notify": True, "timeout": "30s"}}
+        pair.configure(db.entry(f"say {word}", f"environ {said}", **keys), watch=PATIENT_WATCH)
+        with pair.begin("up", str(pair.config)) as call:
+            lever.hold()
+            wait_guarded(pair)
+            assert wait_phase(pair, "db", Phase.STARTING).generation == 1
+            watchers = [pair.role(role).identity for role in WATCHER_ROLES]
+            pair.kill(*watchers, number=signal.SIGSTOP)
+            lever.release()
+            until(said.exists, "it was said")
+            pair.kill(*watchers, number=signal.SIGCONT)
+            until(lambda: has_counted(pair, word), f"{word} counts")
+            call.kill()
+
+
+def has_counted(pair: LivePair, word: str) -> bool:
+    slot = pair.worker("db")
+    match word.partition("=")[0]:
+        case "EXTEND_TIMEOUT_USEC":
+            return slot.until_ns - slot.born_ns > 60 * SECOND_NS
+        case "WATCHDOG":
+            return any(str(event["reason"]).startswith("unhealthy") for event in changes(pair, "db"))
+        case "STOPPING":
+            return slot.phase is Phase.STOPPING
+    return slot.ready
 
 
 # ------------------------------------------------------------ signs of life

@@ -22,7 +22,7 @@ from worker_kit import (
 
 from twinwatch.core.values import Ending, Health, Phase, Role
 from twinwatch.linux import process
-from twinwatch.linux.identity import is_alive, open_process
+from twinwatch.linux.identity import is_alive
 
 QUICK = {"interval": "100ms", "timeout": "20s"}
 Event = dict[str, object]
@@ -192,17 +192,19 @@ def test_nginx_and_a_unix_socket(pair: LivePair):
 
 
 def test_a_paused_worker_is_not_asked(pair: LivePair):
-    moody = Moody(pair)
-    pair.configure(moody.entry(health=[moody.http(failures=1)]))
+    moody, other = Moody(pair), Moody(pair, "other")
+    pair.configure(moody.entry(health=[moody.http(failures=1)]) + other.entry(health=[other.http()]))
     pair.up()
     wait_asked(moody, 1, 1)
     pair.call("pause", "-p", pair.name, "web")
     wait_phase(pair, "web", Phase.PAUSED)
     service = pair.worker("_checks")
     moody.be("bad", until_generation=1)
-    pair.kill(service.identity)  # a new one looks at all slots before it asks anybody
+    pair.kill(service.identity)  # its heir looks at all slots before it asks anybody
     wait_running(pair, "_checks", generation=service.generation + 1)
-    pair.wait_beats()
+    asked = moody.asked(1)
+    wait_asked(other, 1, 3)
+    assert moody.asked(1) == asked
     assert (pair.worker("web").phase, pair.worker("web").generation) == (Phase.PAUSED, 1)
     pair.call("resume", "-p", pair.name, "web")
     wait_running(pair, "web", generation=2)
@@ -260,7 +262,7 @@ def test_killed_with_a_hanging_command_it_leaves_nobody(pair: LivePair):
     pair.configure(entry("web", SLEEP, restart=TIRELESS, health=health))
     pair.up()
     until(lambda: pids.exists() and pids.read_text().endswith("\n"), "it hangs")
-    hung = process_of(int(pids.read_text().split()[0]))
+    hung = os.pidfd_open(int(pids.read_text().split()[0]))
     service, watcher = pair.worker("_checks"), pair.role(Role.A)
     pair.kill(service.identity, watcher.identity)
     wait_running(pair, "_checks", generation=service.generation + 1)
@@ -271,10 +273,6 @@ def test_killed_with_a_hanging_command_it_leaves_nobody(pair: LivePair):
     assert pair.worker("web").generation == 2
     (told,) = convictions(pair)
     assert str(told["reason"]).startswith("exec sh: 2 failures in a row: no answer within 1 s")
-
-
-def process_of(pid: int) -> int:
-    return os.pidfd_open(pid)
 
 
 def test_a_command_knows_whom_it_asks_about(pair: LivePair):
@@ -311,17 +309,3 @@ def test_after_down_nothing_is_left_of_a_hanging_command(pair: LivePair):
     pair.down()
     assert process.wait_dead(identity, 0)
     os.close(identity)
-
-
-def test_the_service_itself_is_found_hanging(pair: LivePair):
-    """It is a worker with a heartbeat like others; here it stands still, and asks again in its next life."""
-    moody = Moody(pair)
-    pair.configure(moody.entry(health=[moody.http()]))
-    pair.up()
-    wait_asked(moody, 1, 1)
-    service = pair.worker("_checks")
-    os.close(open_process(service.identity))
-    pair.kill(service.identity)
-    wait_running(pair, "_checks", generation=service.generation + 1)
-    wait_asked(moody, 1, 1)
-    assert pair.worker("web").generation == 1

@@ -227,6 +227,7 @@ def test_down_ends_it_and_up_starts_it_by_its_command(running: LivePair):
 def test_unregistered_it_lives_on_unguarded(running: LivePair):
     with applicant(running, "job") as (job, process):
         job.wait_healthy()
+        old = os.open(job.path, os.O_RDONLY)
         said = running.call("unregister", "-p", running.name, "job")
         assert said.stdout == "job: is not guarded any more\n"
         assert list(running.workers()) == ["base"]
@@ -240,6 +241,21 @@ def test_unregistered_it_lives_on_unguarded(running: LivePair):
         job.tell(application(running, "job"), "beat")
         slot = job.wait_healthy()
         assert (slot.identity.pid, slot.generation) == (process.pid, 2), "generations only ever grow"
+        status = os.fstat(old)
+        os.close(old)
+        assert (status.st_nlink, status.st_size) == (0, 64), "what it had mapped was replaced, and not cut"
+        told = {event["reason"] for event in changes(running, "job") if event["generation"] == 1}
+        assert "new in the configuration" not in told, "a watcher that was late did not fill its place again"
+
+
+def test_a_lost_file_is_made_again(running: LivePair):
+    with outside(running, *SLEEP) as process:
+        path = Path(register(running, "job", process.pid).stdout.strip())
+        path.unlink()
+        again = register(running, "job", process.pid)
+        assert (again.returncode, again.stdout) == (0, f"{path}\n")
+        assert path.read_bytes() == bytes(64)
+        assert (running.worker("job").generation, running.state.header().config_generation) == (1, 2)
 
 
 # ---------------------------------------------------------------- by the shell
@@ -296,7 +312,12 @@ def test_many_at_once(running: LivePair):
 
 def test_what_is_refused(running: LivePair):
     """One line each, and nothing has changed."""
-    with applicant(running, "taken") as (job, taken), outside(running, *SLEEP) as process:
+    with (
+        applicant(running, "taken") as (job, taken),
+        outside(running, *SLEEP) as process,
+        outside(running, "true") as zombie,
+    ):
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
         job.wait_healthy()
         watcher = running.role(Role.A).identity.pid
         before = (running.workers(), running.state.header().config_generation)
@@ -306,6 +327,7 @@ def test_what_is_refused(running: LivePair):
             (register(running, "Job!", process.pid), 1, "'Job!' cannot name a worker: 1 to 40 of"),
             (register(running, "job", process.pid, "/no/program"), 1, "/no/program is no program: name one"),
             (register(running, "job", 2**22), 7, f"there is no process {2**22}"),
+            (register(running, "job", zombie.pid), 7, f"there is no process {zombie.pid}"),
             (register(running, "job", 0), 7, "there is no process 0"),
             (register(running, "job", -1), 7, "there is no process -1"),
             (register(running, "job", 1), 4, "PID 1 cannot be guarded" if not os.geteuid() else "belongs to"),

@@ -10,7 +10,7 @@ from tidy_source import ROOT, imports, is_within, module_name, python_files
 WATCHER = (
     *("twinwatch.boot", "twinwatch.frame", "twinwatch.watcher", "twinwatch.twin", "twinwatch.guard"),
     *("twinwatch.roster", "twinwatch.sight", "twinwatch.nursery", "twinwatch.reserve", "twinwatch.pair"),
-    *("twinwatch.vitals", "twinwatch.listener"),
+    *("twinwatch.vitals", "twinwatch.listener", "twinwatch.hooks", "twinwatch.leavings"),
     "twinwatch.config.snapshot",
     "twinwatch.linux",
     "twinwatch.core",
@@ -21,7 +21,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("twinwatch.client", ("twinwatch.client",)),
     ("twinwatch.config.snapshot", ("twinwatch.config.snapshot", "twinwatch.linux", "twinwatch.core")),
     ("twinwatch.config", ("twinwatch.config", "twinwatch.linux", "twinwatch.core")),
-    *((module, WATCHER) for module in WATCHER[:12]),
+    *((module, WATCHER) for module in WATCHER[:14]),
     ("twinwatch.anchor", (*WATCHER, "twinwatch.anchor", "twinwatch.config")),
 )
 FREE = (

@@ -189,6 +189,10 @@ after_exit: ./no-such
 before_start: {command: sh, user: root}
 -> 5:33: before_start.user: unknown key 'user'; known: command, timeout
 
+directory: /no/such
+before_start: ./no-such
+-> 5:16: directory: directory '/no/such' does not exist
+
 watch_files: a
 -> 5:18: watch_files: expected a list, found the text 'a'
 

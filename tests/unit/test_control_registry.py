@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from twinwatch.config.worker import birth_hash
-from twinwatch.control import registry
+from twinwatch.control import register, registry
+from twinwatch.control.errors import ControlError
 from twinwatch.core.checks import Beat
 from twinwatch.core.spec import Account, PairSpec, WorkerSpec
 from twinwatch.core.timing import SECOND_NS
@@ -83,3 +84,15 @@ def test_they_stand_behind_the_workers_of_the_file(paths):
     assert registry.with_registered(spec, paths) == spec, "twice is once"
     registry.write(paths, {})
     assert registry.with_registered(spec, paths).workers == (web,), "who left is not kept"
+
+
+def test_without_a_heartbeat_file_nothing_is_registered(paths):
+    """Its directory is gone, or full: it could never say that it lives."""
+    with pytest.raises(ControlError, match=r"cannot make .*/run/shop.workers/job.0: see that"):
+        register._make_heartbeat(paths, job(), os.geteuid())
+
+
+def test_who_has_no_account_is_not_guarded():
+    assert register.account_of(os.geteuid()) is None
+    with pytest.raises(ControlError, match="UID 4000000000 has no account on this machine"):
+        register.account_of(4_000_000_000)

@@ -13,7 +13,8 @@ from twinwatch.core.record import Damage, Heartbeat
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Identity, Phase, Role
-from twinwatch.guard import HOOK, REPORT, WORKER, Guard
+from twinwatch.guard import REPORT, WORKER, Guard
+from twinwatch.hooks import HOOK
 from twinwatch.linux import process, remains, wishes
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from twinwatch.config import snapshot
@@ -68,10 +67,12 @@ def register(
             account=account_of(uid),
         )
         if _is_registered(state, old, own, identity):
+            if not os.path.exists(paths.heartbeat(own.name, 0)):
+                _make_heartbeat(paths, own, uid)
             return _answer(paths, own)
         _refuse_taken(state, old, own)
         _refuse_guarded(state, old, own, identity)
-        heartbeat.make(paths.heartbeat(own.name, 0), uid)
+        _make_heartbeat(paths, own, uid)
         registry.write(paths, registry.read(paths) | {own.name: own})
         spec = up.publish(paths, state, old, old, lambda spec: _record(state, spec, own, identity))
         wishes.keep(paths, state)
@@ -191,6 +192,12 @@ def _refuse_guarded(state: StateFile, old: PairSpec, own: WorkerSpec, identity: 
             raise ControlError(f"process {identity.pid} is guarded already, as {slot.label}")
 
 
+def _make_heartbeat(paths: Paths, own: WorkerSpec, uid: int) -> None:
+    path = paths.heartbeat(own.name, 0)
+    if not heartbeat.make(path, uid):
+        raise ControlError(f"cannot make {path}: see that its directory is there and has room")
+
+
 # ---------------------------------------------------------------- under the lock
 
 
@@ -209,12 +216,14 @@ def _record(state: StateFile, spec: PairSpec, own: WorkerSpec, identity: Identit
     state.write(index, replace(born, phase=Phase.RUNNING, ready=True), read.version)
 
 
-def _release(state: StateFile, _spec: PairSpec, old: PairSpec, name: str) -> None:
+def _release(state: StateFile, spec: PairSpec, old: PairSpec, name: str) -> None:
+    """Free its place, and not for the older configuration, which would fill it again."""
     index = _place(old, name)
     if index is not None:
         read = state.read(index)
         exit_ = replace(NO_EXIT, generation=read.slot.generation)
-        state.write(index, Slot(generation=read.slot.generation, exit=exit_), read.version)
+        freed = Slot(generation=exit_.generation, config_generation=spec.generation, exit=exit_)
+        state.write(index, freed, read.version)
 
 
 def _await_adoption(state: StateFile, spec: PairSpec, timeout_s: float) -> None:

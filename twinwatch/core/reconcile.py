@@ -308,7 +308,7 @@ def _dead(view: View) -> Action:
         end = replace(view.end, ending=slot.ending)
         over = replace(slot, phase=Phase.STOPPING, ready=False, exit=end, signed_off=view.signed_off)
         return Change(over, "ended")
-    if slot.hook is HookState.BEGUN:
+    if slot.hook is HookState.BEGUN:  # R26
         return _hooked(view)
     match view.rest:
         case Rest.UNSEEN | Rest.GROUP:

@@ -1,6 +1,6 @@
 """Making a worker's heartbeat file: a new one for each generation, in place of the one before.
 
-It is written, not only made long: a hole would need memory at the worker's first beat, and where there is none
+It is written, not only made long: a hole would need memory at the worker's first beat, and without any
 the worker would end with SIGBUS. It is replaced, never cut short: what is left of a former generation and
 still has the old one mapped beats on into nothing.
 """
@@ -15,7 +15,7 @@ _NO_ROOM = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, e
 
 
 def make(path: str, uid: int = -1, gid: int = -1) -> bool:
-    """An empty heartbeat file that belongs to `uid`. False: there is no room for it; the worker runs as well."""
+    """An empty heartbeat file of `uid`. False: there is no room for it; the worker runs as well."""
     draft = f"{path}.{os.getpid()}"
     try:
         with suppress(FileNotFoundError):
