@@ -154,9 +154,12 @@ class Listener:
         return message.uid in (0, os.geteuid(), own)
 
     def _ping(self, guarded: Guarded, notice: Notice) -> None:
-        state, index = self._pair.state, guarded.index
-        limit_ns = state.ping(index).limit_ns if notice.watchdog_ns is None else notice.watchdog_ns
-        state.put_ping(index, Ping(guarded.slot.generation, monotonic_ns(), limit_ns))
+        state, index, generation = self._pair.state, guarded.index, guarded.slot.generation
+        known = state.ping(index)
+        limit_ns = known.limit_ns if known.generation == generation else 0
+        if notice.watchdog_ns is not None:
+            limit_ns = notice.watchdog_ns
+        state.put_ping(index, Ping(generation, monotonic_ns(), limit_ns))
 
     def _change(self, guarded: Guarded, notice: Notice, sender: int) -> None:
         for _ in range(_TRIES):
@@ -190,9 +193,10 @@ class Listener:
             slot = self._noted(guarded.index, slot, note, now_ns)
         if notice.extend_ns is not None and slot.until_ns:
             slot = replace(slot, until_ns=max(slot.until_ns, now_ns + notice.extend_ns))
-        if notice.watchdog_trigger and slot.phase is Phase.RUNNING and slot.desired is Desired.RUN:
+        begun = slot.phase in (Phase.STARTING, Phase.RUNNING)  # its first word may come before its record
+        if notice.watchdog_trigger and begun and slot.desired is Desired.RUN:
             slot = replace(slot, health=Health.UNHEALTHY, note="WATCHDOG=trigger")
-        if notice.stopping and slot.phase is Phase.RUNNING:
+        if notice.stopping and begun:
             timeout_ns = guarded.spec.stop.timeout_ns if guarded.spec else UNKILLABLE_PAUSE_NS
             slot = replace(slot, phase=Phase.STOPPING, ready=False, until_ns=now_ns + timeout_ns)
         return slot

@@ -26,6 +26,7 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
 from twinwatch.services.checks import http, kept, main, pulse
 from twinwatch.services.checks.kept import Kept
+from twinwatch.services.checks.pulse import Pulse
 from twinwatch.services.checks.reach import Unable
 from twinwatch.services.room import Room
 
@@ -177,6 +178,59 @@ def test_after_an_absence_it_counts_anew(asked: Asked):
     end(service)
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def test_a_loop_that_stood_still_is_seen_by_every_question_on_its_way(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(pulse, "monotonic_ns", clock)
+    away = []
+
+    async def look() -> None:
+        beat = Pulse(lambda: away.append(clock.now_ns))
+        early = beat.begin(2 * SECOND_NS)
+        clock.now_ns += 600 * MILLISECOND_NS
+        late = beat.begin(2 * SECOND_NS)
+        assert beat.end(late) == 0, "it was not asked yet"
+        assert beat.end(early) == 500 * MILLISECOND_NS
+        assert not away
+        beat._tick()
+        short = beat.begin(20 * MILLISECOND_NS)
+        clock.now_ns += 15 * MILLISECOND_NS
+        assert beat.end(short) == 10 * MILLISECOND_NS, "its pulse is finer"
+        asked = beat.begin(60 * SECOND_NS)
+        clock.now_ns += 1200 * MILLISECOND_NS
+        beat._tick()
+        beat._tick()
+        assert away == [clock.now_ns], "said once"
+        assert beat.end(asked) > SECOND_NS
+        beat.close()
+
+    asyncio.run(look())
+
+
+def test_an_absence_is_told_before_a_bad_answer_is_counted(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(pulse, "monotonic_ns", clock)
+    order = []
+
+    async def look() -> None:
+        beat = Pulse(lambda: order.append("away"))
+        asked = beat.begin(60 * SECOND_NS)
+        clock.now_ns += 3 * SECOND_NS
+        beat.end(asked)
+        order.append("ended")
+        beat.close()
+
+    asyncio.run(look())
+    assert order == ["away", "ended"]
+
+
 # ---------------------------------------------------------------- killed
 
 
@@ -292,6 +346,20 @@ def test_what_is_kept_of_another_life_is_nothing(tmp_path: Path):
         assert not Kept(path).of("web", (1, 100)).bad
 
     asyncio.run(play())
+
+
+def test_what_another_configuration_asked_is_forgotten(asked: Asked):
+    """It may ask so again, in the same life: then that is another row."""
+    asked.configure(failures=5)
+    slot = asked.slot()
+    former = {"was_ready": True, "bad": {"health 0 deadbeef": 2}, "strikes": {}, "files": {"/gone": None}}
+    job = {"life": (slot.generation, slot.born_ns), **former}
+    asked.file.write_text(json.dumps({"layout": kept.LAYOUT, "workers": {"job": job}}))
+    service = asked.serve()
+    asked.answer(good=False)
+    until(lambda: asked.bad() == 1, "only its own failure is kept")
+    assert json.loads(asked.file.read_text())["workers"]["job"]["files"] == {}
+    end(service)
 
 
 @pytest.mark.parametrize(

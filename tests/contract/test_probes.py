@@ -16,12 +16,10 @@ from scene import adopting_orphans, children, until
 
 from twinwatch.core.checks import Probe, ProbeKind
 from twinwatch.core.spec import Account
-from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.linux import process
 from twinwatch.services.checks import aside as aside_module
-from twinwatch.services.checks import execute, http, pulse, reach, tcp
+from twinwatch.services.checks import execute, http, reach, tcp
 from twinwatch.services.checks.execute import Errand, Runner
-from twinwatch.services.checks.pulse import Pulse
 from twinwatch.services.checks.reach import Names, Unable
 
 Handler = Callable[[socket.socket], None]
@@ -561,7 +559,7 @@ def test_what_outlives_kill_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     os.close(pidfd)
 
 
-# ---------------------------------------------------------------- hundreds at once, and who is late
+# ---------------------------------------------------------------- hundreds at once
 
 
 def test_hundreds_of_hanging_questions_delay_nobody():
@@ -580,56 +578,3 @@ def test_hundreds_of_hanging_questions_delay_nobody():
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(400)  # the kernel accepts for it
         assert asyncio.run(ask(deaf.getsockname()[1], port)) == 300
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_ns = 0
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-
-def test_a_loop_that_stood_still_is_seen_by_every_question_on_its_way(monkeypatch: pytest.MonkeyPatch):
-    clock = Clock()
-    monkeypatch.setattr(pulse, "monotonic_ns", clock)
-    away = []
-
-    async def look() -> None:
-        beat = Pulse(lambda: away.append(clock.now_ns))
-        early = beat.begin(2 * SECOND_NS)
-        clock.now_ns += 600 * MILLISECOND_NS
-        late = beat.begin(2 * SECOND_NS)
-        assert beat.end(late) == 0, "it was not asked yet"
-        assert beat.end(early) == 500 * MILLISECOND_NS
-        assert not away
-        beat._tick()
-        short = beat.begin(20 * MILLISECOND_NS)
-        clock.now_ns += 15 * MILLISECOND_NS
-        assert beat.end(short) == 10 * MILLISECOND_NS, "its pulse is finer"
-        asked = beat.begin(60 * SECOND_NS)
-        clock.now_ns += 1200 * MILLISECOND_NS
-        beat._tick()
-        beat._tick()
-        assert away == [clock.now_ns], "said once"
-        assert beat.end(asked) > SECOND_NS
-        beat.close()
-
-    asyncio.run(look())
-
-
-def test_an_absence_is_told_before_a_bad_answer_is_counted(monkeypatch: pytest.MonkeyPatch):
-    clock = Clock()
-    monkeypatch.setattr(pulse, "monotonic_ns", clock)
-    order = []
-
-    async def look() -> None:
-        beat = Pulse(lambda: order.append("away"))
-        asked = beat.begin(60 * SECOND_NS)
-        clock.now_ns += 3 * SECOND_NS
-        beat.end(asked)
-        order.append("ended")
-        beat.close()
-
-    asyncio.run(look())
-    assert order == ["away", "ended"]

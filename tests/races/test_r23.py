@@ -11,7 +11,8 @@ from twinwatch.core import reconcile
 from twinwatch.core.record import Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import SECOND_NS
-from twinwatch.core.values import Phase
+from twinwatch.core.values import Phase, Role
+from twinwatch.linux.birth import Seat
 
 ROUNDS = 3  # a watcher decides in the first one
 
@@ -53,6 +54,24 @@ def test_it_is_left_alone_until_its_configuration_was_read(scene):
         assert (applicant.is_dead, scene.slot().phase) == (False, Phase.RUNNING)
         applicant.kill()
         pump.until(lambda: scene.slot().is_over, "its death was seen: it is guarded now")
+
+
+def test_its_place_is_not_filled_again_when_it_leaves(scene):
+    """The same the other way round: a watcher that still knows its configuration finds its place free."""
+    applicant = begin(scene)
+    old = publish(scene, applicant)
+    with scene.guarding(Seat(Role.GUEST, config_generation=old.generation)) as pump:
+        pump.guard.adopt(old)
+        registry.write(scene.paths, {})
+        up.publish(
+            scene.paths,
+            scene.state,
+            old,
+            old,
+            lambda spec: register._release(scene.state, spec, old, "applicant"),
+        )
+        look(pump)
+        assert (applicant.is_dead, scene.slot().phase) == (False, Phase.FREE)
 
 
 def test_else_it_is_ended_as_one_that_was_removed(scene):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from beating_kit import outside
 from service_kit import free_port
-from worker_kit import LivePair, changes, kill_guards, shown, until, wait_guarded, wait_phase
+from worker_kit import LivePair, kill_guards, shown, until, wait_change, wait_guarded, wait_phase
 
 from twinwatch.core.record import Slot
 from twinwatch.core.values import Ending, ExitKind, Health, Phase
@@ -102,8 +102,12 @@ def test_it_comes_up(example: Example):
     """Whatever is not meant to fail runs."""
     example.call("up", str(example.config), check=False)
     wait_guarded(example)
-    lost = [worker for worker in example.status()["workers"] if worker["phase"] != "running"]
-    assert [worker["name"] for worker in lost if worker["name"] != "broken"] == []
+
+    def lost() -> list[str]:
+        workers = example.status()["workers"]
+        return [w["name"] for w in workers if w["phase"] != "running" and w["name"] != "broken"]
+
+    until(lambda: not lost(), "all run")
 
 
 # ---------------------------------------------------------------- OrayGuard
@@ -185,7 +189,7 @@ def test_reliable_daemon(example: Example):
     until(lambda: says(example, 4), "it obeys signals")
     example.signal("TERM", "daemon")
     assert wait_phase(example, "daemon", Phase.STOPPED).exit.kind is ExitKind.CLEAN
-    assert changes(example, "daemon")[-1]["reason"] == (
+    assert wait_change(example, "daemon", "stopped")["reason"] == (
         "it ended with success, and the restart policy is on-failure"
     )
 

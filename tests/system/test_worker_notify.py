@@ -16,6 +16,7 @@ from worker_kit import (
     TIRELESS,
     Lever,
     LivePair,
+    background,
     changes,
     entry,
     kill_guards,
@@ -185,7 +186,7 @@ def test_its_first_word_counts(pair: LivePair, word: str):
     with puppets(pair, "db") as [db]:
         keys = {"before_start": ["cat", str(lever.path)], "ready": {"notify": True, "timeout": "30s"}}
         pair.configure(db.entry(f"say {word}", f"environ {said}", **keys), watch=PATIENT_WATCH)
-        with pair.begin("up", str(pair.config)) as call:
+        with background(pair, "up", str(pair.config)):
             lever.hold()
             wait_guarded(pair)
             assert wait_phase(pair, "db", Phase.STARTING).generation == 1
@@ -195,14 +196,14 @@ def test_its_first_word_counts(pair: LivePair, word: str):
             until(said.exists, "it was said")
             pair.kill(*watchers, number=signal.SIGCONT)
             until(lambda: has_counted(pair, word), f"{word} counts")
-            call.kill()
+            db.tell("end 0")
 
 
 def has_counted(pair: LivePair, word: str) -> bool:
     slot = pair.worker("db")
     match word.partition("=")[0]:
         case "EXTEND_TIMEOUT_USEC":
-            return slot.until_ns - slot.born_ns > 60 * SECOND_NS
+            return slot.phase is Phase.RUNNING and slot.until_ns - slot.born_ns > 60 * SECOND_NS
         case "WATCHDOG":
             return any(str(event["reason"]).startswith("unhealthy") for event in changes(pair, "db"))
         case "STOPPING":

@@ -19,6 +19,7 @@ from worker_kit import (
     kill_watchers,
     shown,
     until,
+    wait_change,
     wait_guarded,
     wait_running,
 )
@@ -134,7 +135,7 @@ def test_who_signed_off_is_not_judged_and_may_end(running: LivePair):
         assert process.wait(60) == 0
         slot = job.wait_phase(Phase.STOPPED)
         assert (slot.generation, slot.exit.kind, slot.signed_off) == (1, ExitKind.CLEAN, True)
-        assert changes(running, "job")[-1]["reason"] == "it had signed off"
+        assert wait_change(running, "job", "stopped")["reason"] == "it had signed off"
         kill_watchers(running)
         running.wait_beats()
         assert (shown(running, "job")["phase"], job.slot.generation) == ("stopped", 1)
@@ -157,28 +158,19 @@ def test_signed_off_while_nobody_watched(running: LivePair):
 
 
 @ROLES
-def test_watchers_die_in_the_silence(running: LivePair, roles: tuple[Role, ...]):
+def test_watchers_die_in_its_silence_and_with_it(running: LivePair, roles: tuple[Role, ...]):
     with applicant(running, "job") as (job, process):
         job.wait_healthy()
         job.tell_and_wait("deaf")
         kill_watchers(running, *roles)
         assert process.wait(60) == -15
-        job.wait_healthy(2)
-        running.wait_beats(5)
-        assert (running.generations()["job"], len(job.verdicts())) == (2, 1)
-
-
-@ROLES
-def test_watchers_die_with_it(running: LivePair, roles: tuple[Role, ...]):
-    with applicant(running, "job") as (job, process):
-        slot = job.wait_healthy()
+        slot = job.wait_healthy(2)
         wait_guarded(running)
         running.kill(*(running.role(role).identity for role in roles), slot.identity)
-        assert process.wait(60) == -9
-        job.wait_healthy(2)
+        job.wait_healthy(3)
         wait_guarded(running)
         running.wait_beats(5)
-        assert running.generations()["job"] == 2
+        assert (running.generations()["job"], len(job.verdicts())) == (3, 1)
 
 
 @ROLES

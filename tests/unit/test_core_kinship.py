@@ -106,12 +106,18 @@ def test_whoever_has_a_process_is_taken(phase):
         {"ending": Ending.GATED},
         {"kind": ExitKind.EXEC_FAILED, "stage": Stage.GATE},
         {"kind": ExitKind.EXEC_FAILED, "stage": Stage.TOKEN},
+        *({"ending": ending} for ending in (Ending.STOP, Ending.RESTART, Ending.RELOAD, Ending.AGE)),
     ],
     ids=str,
 )
 def test_whose_end_drags_nobody(end):
-    """One that was dragged itself, and a birth that came to nothing because a watcher was killed."""
+    """One that was dragged itself, an order, and a birth that came to nothing because a watcher was killed."""
     assert kin_of(group(), dead(0, end), others(0), NOW_NS).to_drag == ()
+
+
+@pytest.mark.parametrize("fields", [{"desired": Desired.STOP}, {"end_generation": 4}], ids=str)
+def test_one_that_is_told_to_stop_or_to_start_anew_drags_nobody(fields):
+    assert kin_of(group(), dead(0, **fields), others(0), NOW_NS).to_drag == ()
 
 
 @pytest.mark.parametrize(
@@ -142,16 +148,33 @@ def test_nobody_waits_for_one_that_ends_for_another_reason():
     assert not kin_of(group(), dead(0), [leaving], NOW_NS).ending
 
 
-def test_a_dragged_one_waits_while_others_are_still_to_be_told():
-    """c1 was told and has ended; whoever told it was killed before it told b1."""
-    assert kin_of(group(), dragged(2), [dead(0), running(1)], NOW_NS).ending
-    assert not kin_of(group(), dragged(2), [dead(0), dragged(1)], NOW_NS).ending
-    assert not kin_of(group(), dragged(2), [running(0), running(1)], NOW_NS).ending
+WAITING = [
+    dragged(2),  # told, and has ended; whoever told it was killed before it told b1
+    dead(2, phase=Phase.BACKOFF),
+    dead(2, phase=Phase.STOPPED),
+    dead(2, {"ending": Ending.RESTART}),
+]
+
+
+@pytest.mark.parametrize("own", WAITING, ids=lambda own: f"{own.slot.phase.name}-{own.slot.exit.ending.name}")
+def test_nobody_is_born_while_others_are_still_to_be_told(own):
+    """a1 has died, and its hook runs: b1 is yet to be told."""
+    assert kin_of(group(), own, [dead(0), running(1)], NOW_NS).ending
+    assert not kin_of(group(), own, [dead(0), dragged(1)], NOW_NS).ending
+    assert not kin_of(group(), own, [running(0), running(1)], NOW_NS).ending
+    assert not kin_of(group(ONE), own, [dead(0), running(1)], NOW_NS).ending
 
 
 @pytest.mark.parametrize("phase", [Phase.BACKOFF, Phase.FATAL, Phase.STOPPED])
 def test_nobody_waits_for_one_that_drags_no_more(phase):
     assert not kin_of(group(), dragged(2), [dead(0, phase=phase), running(1)], NOW_NS).ending
+
+
+def test_two_that_are_started_anew_do_not_wait_for_each_other():
+    for fields in ({"end_generation": 4}, {"exit_fields": {"ending": Ending.RESTART}}):
+        both = [dead(1, **fields), dead(2, **fields)]
+        for own, other in (both, both[::-1]):
+            assert not kin_of(group(), own, [running(0), other], NOW_NS).ending
 
 
 def test_two_that_died_do_not_wait_for_each_other():

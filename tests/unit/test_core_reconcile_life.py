@@ -280,8 +280,17 @@ def test_a_death_drags_others_and_waits_for_them():
     ],
 )
 def test_what_was_ordered_or_is_enough_drags_nobody(slot, fields):
-    action = over(slot, kin=Kin((4, 5), ending=True), **fields)
+    action = over(slot, kin=Kin((4, 5)), **fields)
     assert said(action) in ("Birth", "change to STOPPED")
+    waits = over(slot, kin=Kin((4, 5), ending=True), **fields)
+    assert said(waits) == ("wait" if said(action) == "Birth" else said(action))
+
+
+@pytest.mark.parametrize("phase", [Phase.STOPPED, Phase.BACKOFF])
+def test_none_of_a_group_is_born_while_others_have_to_end(phase):
+    slot = slot_in(phase, until_ns=0)
+    assert said(decide(view(slot, kin=Kin(ending=True)))) == "wait"
+    assert said(decide(view(slot))) == "Birth"
 
 
 def test_one_that_was_told_ends_with_its_group():

@@ -8,10 +8,26 @@ from pathlib import Path
 import pytest
 
 from twinwatch.core import reconcile
-from twinwatch.core.reconcile import Birth, Change, EndEscaped, Examine, Life, Rest, Signal, View, Wait
+from twinwatch.core.checks import Ready
+from twinwatch.core.reconcile import (
+    Birth,
+    Change,
+    Drag,
+    EndEscaped,
+    Examine,
+    HookLife,
+    Kin,
+    Life,
+    Rest,
+    RunHook,
+    Signal,
+    Verdict,
+    View,
+    Wait,
+)
 from twinwatch.core.record import Slot
-from twinwatch.core.spec import Backoff, Policy, Restart, WorkerSpec
-from twinwatch.core.values import Desired, Ending, Exit, ExitKind, Identity, Phase
+from twinwatch.core.spec import Backoff, Hook, Policy, Restart, WorkerSpec
+from twinwatch.core.values import Desired, Ending, Exit, ExitKind, Health, HookState, Identity, Met, Phase
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "twinwatch"
@@ -31,6 +47,9 @@ ENDED = replace(ALIVE, phase=Phase.STOPPING, exit=Exit(ExitKind.ERROR, 1, 3))
 SPEC = WorkerSpec("web", ("x",))
 NEVER = replace(SPEC, restart=Restart(Policy.NEVER))
 SLOW = replace(SPEC, restart=Restart(backoff=Backoff(burst=0)))
+NOTIFIES = replace(SPEC, ready=Ready(notify=True))
+OLD = replace(SPEC, max_age_ns=NOW)
+HOOKED = replace(SPEC, after_exit=Hook(("x",)))
 
 
 def view(
@@ -53,6 +72,13 @@ def cases() -> list[tuple[str, str, View]]:
     fatal = replace(ENDED, phase=Phase.FATAL)
     escaped = replace(fatal, exit=Exit(ExitKind.ESCAPED, 1))
     end = Exit(ExitKind.ERROR, 1, 3)
+    unready = replace(ALIVE, ready=False, until_ns=2 * NOW)
+    silent = Verdict(Ending.UNHEALTHY, "no heartbeat for 3 s")
+    convicted = replace(ALIVE, health=Health.UNHEALTHY, note="probe failed")
+    told = replace(ALIVE, end_generation=1, ending=Ending.GROUP)
+    dragged = replace(ENDED, end_generation=1, exit=Exit(ExitKind.CLEAN, 1, ending=Ending.GROUP))
+    hooked = replace(ENDED, hook=HookState.BEGUN, until_ns=2 * NOW)
+    gave_up, exceeded = Kin(gave_up=True), Kin(exceeded="more than 3 restarts of group g within 60 s")
     alive, dead, none = Life.ALIVE, Life.DEAD, Life.NONE
     return [
         ("none", "the configuration names a worker for this place", view(Slot(), none)),
@@ -63,12 +89,24 @@ def cases() -> list[tuple[str, str, View]]:
         ("none", "it ended, and its policy says that this was all", view(done, none, spec=NEVER)),
         ("alive", "its program has not begun", view(starting, alive, gate_until_ns=2 * NOW)),
         ("alive", "its program runs", view(starting, alive, has_program=True)),
+        ("alive", "its program runs, and has to get ready", view(starting, alive, spec=NOTIFIES, has_program=True)),
         ("alive", "it did not begin in time", view(starting, alive, gate_until_ns=NOW)),
         ("alive", "it is to end", view(replace(starting, desired=Desired.STOP), alive, gate_until_ns=2 * NOW)),
         ("alive", "all is well", view(ALIVE, alive)),
         ("alive", "it is to end", view(asked, alive)),
         ("alive", "it is to end, but others that depend on it live", view(asked, alive, dependants_live=True)),
         ("alive", "its configuration has changed", view(ALIVE, alive, spec=replace(SPEC, birth_hash=2))),
+        ("alive", "it has shown all that its readiness asks for", view(unready, alive, spec=NOTIFIES, met=Met.NOTIFY)),
+        ("alive", "it is not ready, and has time left", view(unready, alive, spec=NOTIFIES)),
+        ("alive", "it was not ready in time", view(replace(unready, until_ns=NOW), alive, spec=NOTIFIES)),
+        ("alive", "it gave its first sign of life", view(ALIVE, alive, is_beating=True)),
+        ("alive", "it gave no sign of life for too long", view(ALIVE, alive, verdict=silent)),
+        ("alive", "a probe or a limit has convicted it", view(convicted, alive)),
+        ("alive", "it is older than `max_age`", view(ALIVE, alive, spec=OLD)),
+        ("alive", "another one of its group died", view(told, alive)),
+        ("alive", "the same, but those after it in the group live", view(told, alive, dependants_live=True)),
+        ("alive", "its group gave up", view(ALIVE, alive, kin=gave_up)),
+        ("alive", "its record is of a configuration that this guard does not know yet", view(ALIVE, alive, is_newer=True)),
         ("alive", "it is to be left alone", view(replace(ALIVE, desired=Desired.PAUSE), alive)),
         ("dead", "how it ended may still come to light", view(ALIVE, dead)),
         ("dead", "how it ended is known, or never will be", view(ALIVE, dead, end=end)),
@@ -80,12 +118,24 @@ def cases() -> list[tuple[str, str, View]]:
         ("dead", "it ended well, and a process that left its group holds its token", view(well, dead, rest=Rest.ESCAPED)),
         ("dead", "it crashed, and such a process holds its token", view(ENDED, dead, rest=Rest.ESCAPED)),
         ("dead", "the same, and it is to end", view(replace(ENDED, desired=Desired.STOP), dead, rest=Rest.ESCAPED)),
+        ("dead", "nothing is left, and it has an `after_exit` hook", view(ENDED, dead, spec=HOOKED, rest=Rest.EMPTY)),
+        ("dead", "its hook runs", view(hooked, dead, spec=HOOKED, hook=HookLife.ALIVE)),
+        ("dead", "its hook took too long", view(replace(hooked, until_ns=NOW), dead, spec=HOOKED, hook=HookLife.ALIVE)),
+        ("dead", "its hook has ended, or never began", view(hooked, dead, spec=HOOKED, hook=HookLife.DEAD)),
+        ("dead", "nothing is left, others of its group have to end with it", view(ENDED, dead, rest=Rest.EMPTY, kin=Kin(to_drag=(4,)))),
+        ("dead", "the same, and these are ending", view(ENDED, dead, rest=Rest.EMPTY, kin=Kin(ending=True))),
+        ("dead", "it ended with its group, in which others are still ending", view(dragged, dead, rest=Rest.EMPTY, kin=Kin(ending=True))),
+        ("dead", "it ended with its group, and the one before it is not ready", view(dragged, dead, rest=Rest.EMPTY, dependencies_ready=False)),
+        ("dead", "nothing is left, its group was restarted too often", view(ENDED, dead, rest=Rest.EMPTY, kin=exceeded)),
+        ("dead", "nothing is left, its group gave up", view(ENDED, dead, rest=Rest.EMPTY, kin=gave_up)),
+        ("dead", "nothing is left, and it had signed off", view(replace(ENDED, signed_off=True), dead, rest=Rest.EMPTY)),
         ("dead", "nothing is left, it is to run", view(ENDED, dead, rest=Rest.EMPTY)),
         ("dead", "nothing is left, it is to run, its back-off has grown", view(ENDED, dead, spec=SLOW, rest=Rest.EMPTY)),
         ("dead", "nothing is left, it is not to run", view(replace(ENDED, desired=Desired.STOP), dead, rest=Rest.EMPTY)),
         ("dead", "nothing is left, and its policy says that this was all", view(ENDED, dead, spec=NEVER, rest=Rest.EMPTY)),
         ("none", "its time has come", view(backoff, none)),
         ("none", "its time has not come", view(replace(backoff, until_ns=2 * NOW), none)),
+        ("none", "its group gave up", view(backoff, none, kin=gave_up)),
         ("none", "it is not to run any more", view(replace(backoff, desired=Desired.STOP), none)),
         ("none", "it is to run", view(fatal, none)),
         ("none", "it is not to run any more", view(replace(fatal, desired=Desired.STOP), none)),
@@ -101,7 +151,10 @@ def answer(seen: View) -> str:
             return "wait for that time"
         case Change(slot, reason):
             same = slot.phase is seen.slot.phase
-            return f"record: {reason}" if same else f"{slot.phase.name.lower()}: {reason}"
+            later = ", ready later" if slot.phase is Phase.RUNNING and not slot.ready else ""
+            return f"record: {reason}" if same else f"{slot.phase.name.lower()}: {reason}{later}"
+        case Signal(_, True, slot) if slot.hook is HookState.BEGUN:
+            return "KILL to the hook's group"
         case Signal(number, group, slot):
             name = signal.Signals(number).name.removeprefix("SIG")
             return f"{name}{' to its group' if group else ''}, then {slot.phase.name.lower()}: {slot.ending.name.lower()}"
@@ -111,6 +164,10 @@ def answer(seen: View) -> str:
             return "KILL what is left of its group, look at its token"
         case EndEscaped():
             return "KILL who holds its token"
+        case RunHook():
+            return "record a gated child, let it run the hook"
+        case Drag():
+            return "have them end"
 
 
 def phase_table() -> list[str]:

@@ -4,8 +4,8 @@ Prior art: Erlang's `supervisor` (one_for_one, rest_for_one, one_for_all; intens
 that died drags others along: they are ended, then all start again in the order of the group. Nothing is
 held in memory: who has to end follows from the records, so a guard can go on where another was killed.
 
-Invariants: only what was born before the death is dragged, so doing it twice changes nothing; who was dragged
-waits until all others that have to end have ended.
+Invariants: only what was born before the death is dragged, so doing it twice changes nothing. While some have
+to end that have not, none of the group is born: it would neither end with them nor start after them.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ from twinwatch.core.reconcile import Kin
 from twinwatch.core.record import Slot
 from twinwatch.core.spec import Group, Strategy
 from twinwatch.core.values import NO_PROCESS, Desired, Ending, Phase
+
+_FAILED = frozenset({Ending.NONE, Ending.UNREADY, Ending.UNHEALTHY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def kin_of(group: Group, own: Member, others: Sequence[Member], now_ns: int) -> 
         return Kin(gave_up=gave_up)
     return Kin(
         to_drag=_to_drag(group.strategy, own, others),
-        ending=_are_ending(others) or _is_half_done(group.strategy, own, others),
+        ending=_are_ending(others) or _is_half_done(group.strategy, others),
         exceeded=_exceeded(group, (own, *others), now_ns),
         gave_up=gave_up,
     )
@@ -54,18 +56,17 @@ def _are_ending(others: Sequence[Member]) -> bool:
     return any(member.is_there and member.slot.ending is Ending.GROUP for member in others)
 
 
-def _is_half_done(strategy: Strategy, own: Member, others: Sequence[Member]) -> bool:
-    """Who dragged this one along was killed before it had told all: its heir goes on, and is waited for."""
-    if own.slot.exit.ending is not Ending.GROUP:
-        return False
+def _is_half_done(strategy: Strategy, others: Sequence[Member]) -> bool:
+    """A death has others to drag that were not told yet: who is born meanwhile would not end with them.
+
+    It may wait for a hook, or for what it left; or its guard was killed before all were told.
+    """
     dead = [m for m in others if m.slot.phase is Phase.STOPPING and m.slot.is_over]
     return any(_to_drag(strategy, m, [o for o in others if o is not m]) for m in dead)
 
 
 def _to_drag(strategy: Strategy, own: Member, others: Sequence[Member]) -> tuple[int, ...]:
-    """A birth that came to nothing drags nobody: whoever killed a watcher would end healthy workers."""
-    end = own.slot.exit
-    if strategy is Strategy.ONE_FOR_ONE or end.ending is Ending.GROUP or restart.never_ran(end):
+    if strategy is Strategy.ONE_FOR_ONE or not _drags(own.slot):
         return ()
     died_ns = own.slot.exit.at_ns
     return tuple(
@@ -77,6 +78,16 @@ def _to_drag(strategy: Strategy, own: Member, others: Sequence[Member]) -> tuple
         and member.slot.generation > member.slot.end_generation
         and (strategy is Strategy.ONE_FOR_ALL or member.rank > own.rank)
     )
+
+
+def _drags(slot: Slot) -> bool:
+    """It died, and nobody had ordered that.
+
+    A birth that came to nothing drags nobody: whoever killed a watcher would end healthy workers.
+    """
+    if slot.desired is not Desired.RUN or slot.generation <= slot.end_generation:
+        return False
+    return slot.exit.ending in _FAILED and not restart.never_ran(slot.exit)
 
 
 def _exceeded(group: Group, members: Sequence[Member], now_ns: int) -> str:

@@ -364,7 +364,7 @@ def _next(view: View) -> Action:
             return Change(replace(slot, phase=Phase.FATAL, until_ns=0), view.kin.exceeded)
         case restart.Again(_, _, True) if view.kin.to_drag:
             return Drag(view.kin.to_drag)
-        case restart.Again(_, _, counts) if view.kin.ending and (counts or _is_dragged(slot)):
+        case restart.Again() if view.kin.ending:
             return Wait()
         case restart.Again(delay_ns, failures, counts):
             due = replace(slot, failures=failures, until_ns=view.now_ns + delay_ns)
@@ -377,10 +377,6 @@ def _has_run(slot: Slot) -> bool:
     if slot.generation == 0 or restart.never_ran(slot.exit):
         return False
     return slot.exit.kind not in (ExitKind.NONE, ExitKind.EXEC_FAILED)
-
-
-def _is_dragged(slot: Slot) -> bool:
-    return slot.exit.ending is Ending.GROUP
 
 
 def _give_up_with_group(slot: Slot) -> Action:
@@ -439,7 +435,7 @@ def _stopped(view: View, spec: WorkerSpec) -> Action:
             restart.after_exit(slot, spec.restart, view.now_ns, view.chance), restart.Enough
         ):
             return Wait()
-    if not view.dependencies_ready:
+    if not view.dependencies_ready or view.kin.ending:
         return Wait()
     return Birth(replace(slot, failures=0), counts=False, reason="it is to run")
 
@@ -452,7 +448,7 @@ def _backoff(view: View) -> Action:
         return _give_up_with_group(slot)
     if view.now_ns < slot.until_ns:
         return Wait(slot.until_ns)
-    if not view.dependencies_ready:
+    if not view.dependencies_ready or view.kin.ending:
         return Wait()
     return Birth(slot, counts=slot.failures > 0, reason="back-off is over")
 

@@ -74,8 +74,23 @@ class Ward:
         self._last = {}
         if life is not None:
             self._memory = self._tools.kept.of(self.label, life)
-            for path in self._memory.files.keys() - set(self.paths):
-                del self._memory.files[path]
+            self._forget_former()
+
+    def _forget_former(self) -> None:
+        """What was asked and watched by an earlier configuration, and may be again by a later one."""
+        kinds = (
+            ("ready", self.spec.ready.probes if self.spec.ready else ()),
+            ("health", self.spec.health.probes),
+        )
+        keys = {
+            key_of(kind, number, _expanded(probe, self.instance))
+            for kind, probes in kinds
+            for number, probe in enumerate(probes)
+        }
+        for key in self._memory.bad.keys() - keys:
+            del self._memory.bad[key]
+        for path in self._memory.files.keys() - set(self.paths):
+            del self._memory.files[path]
 
     def close(self) -> None:
         self._end_checks()
