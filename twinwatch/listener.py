@@ -2,24 +2,33 @@
 
 A datagram is recorded in the slot of the worker whose process sent it: the kernel says which process that
 was. Both watchers read one socket; recording a datagram twice changes nothing. Who may speak for a worker:
-its own process, the processes of its session, and their descendants, as the worker's user or the pair's.
+its own process, the processes of its session, and their descendants, whatever user they have become.
 """
 
 import os
 from dataclasses import replace
 
-from twinwatch.core import exits
+from twinwatch.core import exits, readiness
 from twinwatch.core.notice import Notice
 from twinwatch.core.reconcile import UNKILLABLE_PAUSE_NS
-from twinwatch.core.record import NOTE_MAX, Damage, Ping, Slot
+from twinwatch.core.record import NOTE_MAX, PING_OFF, Damage, Ping, Slot
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import Desired, Health, Met, Phase, Role
 from twinwatch.guard import Guard
-from twinwatch.linux import adoption
+from twinwatch.linux import adoption, remains
 from twinwatch.linux.birth import compare_and_write
 from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.launch import generation_variable
 from twinwatch.linux.loop import Loop
-from twinwatch.linux.notify import Message, NotifyPathTooLong, NotifySocket, ReaderLock, ancestors, session_of
+from twinwatch.linux.notify import (
+    Message,
+    NotifyPathTooLong,
+    NotifySocket,
+    ReaderLock,
+    ancestors,
+    is_around,
+    session_of,
+)
 from twinwatch.pair import Pair
 from twinwatch.roster import Guarded
 
@@ -28,6 +37,7 @@ BUSY = "notify-busy"
 _BUSY_PAUSE_NS = 5 * MILLISECOND_NS
 _NOTE_PAUSE_NS = SECOND_NS  # between two notes of one worker: some say something with every beat
 _TRIES = 16
+_REFUSED_MAX = 4096
 _LIVING = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING, Phase.PAUSED})
 
 
@@ -39,6 +49,7 @@ class Listener:
         self._loop = loop
         self._guard = guard
         self._refused: set[tuple[int, int]] = set()  # (slot, generation) that was told of already
+        self._is_reading = False
         self._noted_ns: dict[int, int] = {}  # slot: not before then is another note written
         self._unwritten: dict[int, tuple[int, str]] = {}  # slot: (generation, note)
         guard.sight.has_unread = self.has_unread
@@ -102,9 +113,16 @@ class Listener:
         if self._pair.notify is None:
             return
         fd = self._pair.notify.fileno()
+        self._is_reading = True
         if self._pair.notify.read(self._record, ReaderLock(self._pair.state.fileno())) is None:
             self._loop.remove(fd)
             self._loop.set_deadline(BUSY, monotonic_ns() + _BUSY_PAUSE_NS)
+        self._is_reading = False
+
+    def crashed(self) -> None:
+        """Consume the datagram that this watcher crashed on: no successor must meet it in turn (R16)."""
+        if self._is_reading and self._pair.notify is not None:
+            self._pair.notify.read(lambda _message: None, ReaderLock(self._pair.state.fileno()), 1)
 
     def again(self) -> None:
         """The pause after a busy socket is over."""
@@ -114,8 +132,8 @@ class Listener:
 
     def _record(self, message: Message) -> None:
         guarded = self._sender(message)
-        if guarded is None or not self._may_speak(guarded, message):
-            self._refuse(-1 if guarded is None else guarded.index, message.pid, "not of a worker")
+        if guarded is None or guarded.spec is None or not guarded.spec.notify or not is_around(message):
+            self._refuse(-1, message.uid, "not of a worker that speaks")
             return
         notice = message.notice
         if notice.fault:
@@ -127,14 +145,11 @@ class Listener:
         self._change(guarded, notice, message.pid)
 
     def _refuse(self, index: int, key: int, reason: str, guarded: Guarded | None = None) -> None:
-        if (index, key) not in self._refused:
+        """Told once for each generation, and once for each user who is a stranger."""
+        if (index, key) not in self._refused and len(self._refused) < _REFUSED_MAX:
             self._refused.add((index, key))
-            self._pair.tell(
-                "notify-refused",
-                slot=guarded.slot.label if guarded else None,
-                pid=None if guarded else key,
-                reason=reason,
-            )
+            label, uid = (guarded.slot.label, None) if guarded else (None, key)
+            self._pair.tell("notify-refused", slot=label, uid=uid, reason=reason)
 
     def _sender(self, message: Message) -> Guarded | None:
         """The worker of which the sender is a process."""
@@ -146,19 +161,12 @@ class Listener:
                 return found
         return next(filter(None, map(self._guard.find, ancestors(message.pid))), None)
 
-    def _may_speak(self, guarded: Guarded, message: Message) -> bool:
-        spec = guarded.spec
-        if spec is None or not spec.notify:
-            return False
-        own = spec.account.uid if spec.account else os.geteuid()
-        return message.uid in (0, os.geteuid(), own)
-
     def _ping(self, guarded: Guarded, notice: Notice) -> None:
         state, index, generation = self._pair.state, guarded.index, guarded.slot.generation
         known = state.ping(index)
         limit_ns = known.limit_ns if known.generation == generation else 0
         if notice.watchdog_ns is not None:
-            limit_ns = notice.watchdog_ns
+            limit_ns = notice.watchdog_ns or PING_OFF
         state.put_ping(index, Ping(generation, monotonic_ns(), limit_ns))
 
     def _change(self, guarded: Guarded, notice: Notice, sender: int) -> None:
@@ -186,6 +194,10 @@ class Listener:
         if slot.phase not in _LIVING or slot.is_over:
             return slot
         now_ns = monotonic_ns()
+        if slot.phase is Phase.STARTING:  # no watcher has seen its program yet
+            if not remains.has_program(slot.identity.pid, generation_variable(slot.generation)):
+                return slot
+            slot = replace(slot, phase=Phase.RUNNING, until_ns=readiness.until_ns(slot, guarded.spec, now_ns))
         if notice.ready:
             slot = replace(slot, met=slot.met | Met.NOTIFY)
         note = "reloading" if notice.reloading and notice.status is None else notice.status
@@ -193,10 +205,9 @@ class Listener:
             slot = self._noted(guarded.index, slot, note, now_ns)
         if notice.extend_ns is not None and slot.until_ns:
             slot = replace(slot, until_ns=max(slot.until_ns, now_ns + notice.extend_ns))
-        begun = slot.phase in (Phase.STARTING, Phase.RUNNING)  # its first word may come before its record
-        if notice.watchdog_trigger and begun and slot.desired is Desired.RUN:
+        if notice.watchdog_trigger and slot.phase is Phase.RUNNING and slot.desired is Desired.RUN:
             slot = replace(slot, health=Health.UNHEALTHY, note="WATCHDOG=trigger")
-        if notice.stopping and begun:
+        if notice.stopping and slot.phase is Phase.RUNNING:
             timeout_ns = guarded.spec.stop.timeout_ns if guarded.spec else UNKILLABLE_PAUSE_NS
             slot = replace(slot, phase=Phase.STOPPING, ready=False, until_ns=now_ns + timeout_ns)
         return slot

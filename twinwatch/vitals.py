@@ -12,7 +12,7 @@ from twinwatch.core import beatfile, signs
 from twinwatch.core.beatfile import BeatFile
 from twinwatch.core.checks import Health
 from twinwatch.core.reconcile import Verdict
-from twinwatch.core.record import Ping, Slot
+from twinwatch.core.record import PING_OFF, Ping, Slot
 from twinwatch.core.signs import Silence
 from twinwatch.core.values import Ending, Met, Phase
 
@@ -116,7 +116,9 @@ class Vitals:
         if self._ping is None:
             return
         own = ping.generation == slot.generation
-        if own and ping.limit_ns not in (0, self._ping.limit_ns):
+        if own and ping.limit_ns == PING_OFF:
+            judged = False
+        elif own and ping.limit_ns not in (0, self._ping.limit_ns):
             self._ping = Silence("WATCHDOG=1", ping.limit_ns)
             self._period_ns = self._choose_period(ping.limit_ns)
         sign = (ping.generation, ping.at_ns)

@@ -66,6 +66,7 @@ class Watcher:
         self._beat = Heartbeat(seat.generation)
         self._alive = _hold_alive_lock(paths)
         self._retiring = False
+        self._told: set[str] = set()
         self._is_leaving = False  # its notify socket is not the pair's: it comes back with the right one
         self._damaged_ns = 0  # since when the header cannot be believed
 
@@ -211,11 +212,22 @@ class Watcher:
         """The next births need it; what was in it is lost until then."""
         contact = self.pair.paths.contact
         if not os.path.isdir(contact):
-            os.makedirs(contact, exist_ok=True)
-            os.chmod(contact, 0o711)  # noqa: S103 - workers of other users reach their files in it
+            try:
+                os.makedirs(contact, exist_ok=True)
+                os.chmod(contact, 0o711)  # noqa: S103 - workers of other users reach their files in it
+            except OSError as error:  # any errno: workers run without it, and the next tick tries again
+                self._tell_once("contact-directory-lost", path=contact, reason=error.strerror)
+                return
+            self._told.clear()
             self.guard.remake_heartbeats()
             self.pair.tell("contact-directory-rebuilt", path=contact)
         self._keep_socket()
+
+    def _tell_once(self, event: str, **details: object) -> None:
+        """Not at every tick."""
+        if event not in self._told:
+            self._told.add(event)
+            self.pair.tell(event, **details)
 
     def _keep_socket(self) -> None:
         """Workers must reach the pair: see that the notify socket at the path is this watcher's."""
@@ -369,6 +381,7 @@ class Watcher:
         """Leave word of the slot that was in hand: one bad record must not end both twins in turn."""
         beat = replace(self._beat, sequence=self._beat.sequence + 1, handling=self.guard.handling)
         self.pair.state.beat(self.pair.seat.role, beat)
+        self._listener.crashed()
         index = self.guard.handling - 1
         self.pair.tell("crashed", index=index if index >= 0 else None, reason=traceback.format_exc(limit=-3))
         self.pair.flush()

@@ -73,17 +73,17 @@ def test_a_draft_that_was_left_is_no_obstacle(paths):
 def test_what_cannot_be_read_names_nobody(paths, kept):
     Path(paths.registered).write_text(kept)
     assert registry.read(paths) == {}
-    assert registry.with_registered(PairSpec("shop"), paths) == PairSpec("shop")
+    assert registry.with_registered(PairSpec("shop"), ()) == PairSpec("shop")
 
 
-def test_they_stand_behind_the_workers_of_the_file(paths):
+def test_they_stand_behind_the_workers_of_the_file():
     web = WorkerSpec("web", ("w",))
-    registry.write(paths, {"job": job(), "web": job("web")})
-    spec = registry.with_registered(PairSpec("shop", workers=(web,)), paths)
+    both = (job(), job("web"))
+    spec = registry.with_registered(PairSpec("shop", workers=(web,)), both)
     assert spec.workers == (web, job()), "a name in the file comes first"
-    assert registry.with_registered(spec, paths) == spec, "twice is once"
-    registry.write(paths, {})
-    assert registry.with_registered(spec, paths).workers == (web,), "who left is not kept"
+    assert registry.with_registered(spec, both) == spec, "twice is once"
+    assert registry.of(spec) == {"job": job()}
+    assert registry.with_registered(spec, ()).workers == (web,), "who left is not kept"
 
 
 def test_without_a_heartbeat_file_nothing_is_registered(paths):

@@ -73,8 +73,16 @@ def register(
         _refuse_taken(state, old, own)
         _refuse_guarded(state, old, own, identity)
         _make_heartbeat(paths, own, uid)
-        registry.write(paths, registry.read(paths) | {own.name: own})
-        spec = up.publish(paths, state, old, old, lambda spec: _record(state, spec, own, identity))
+        registered = registry.of(old) | {own.name: own}
+        spec = up.publish(
+            paths,
+            state,
+            old,
+            old,
+            record=lambda new: _record(state, new, own, identity),
+            registered=registered,
+        )
+        registry.write(paths, registered)  # last: who is killed before it starts nothing beside the process
         wishes.keep(paths, state)
         _await_adoption(state, spec, timeout_s)
     return _answer(paths, own)
@@ -86,13 +94,15 @@ def unregister(
     """Guard a registered worker no more. Its process is left as it is."""
     paths = target.paths
     with exclusive(paths, progress, timeout_s), access.opened(paths) as state:
-        kept = registry.read(paths)
-        if name not in kept:
-            names = ", ".join(kept) or "none"
-            raise ControlError(f"no registered worker {name}: there is {names}", NOT_INSTALLED)
         old = snapshot.read(paths.snapshots, state.header().config_generation)
-        registry.write(paths, {other: spec for other, spec in kept.items() if other != name})
-        spec = up.publish(paths, state, old, old, lambda spec: _release(state, spec, old, name))
+        registered = registry.of(old)
+        if registered.pop(name, None) is None:
+            names = ", ".join(registered) or "none"
+            raise ControlError(f"no registered worker {name}: there is {names}", NOT_INSTALLED)
+        registry.write(paths, registered)
+        spec = up.publish(
+            paths, state, old, old, record=lambda new: _release(state, new, old, name), registered=registered
+        )
         wishes.keep(paths, state)
         access.await_watchers(state)
         _await_adoption(state, spec, timeout_s)

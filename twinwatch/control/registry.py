@@ -1,11 +1,12 @@
 """Workers that registered themselves: kept beside the wishes, and part of every configuration published.
 
-The file is one JSON object, name to what the process said of itself. It is replaced whole, under the pair's
-operator lock, by commands alone.
+The configuration in force has them. The file is for the next life of the pair, after `down`: one JSON object,
+name to what the process said of itself, replaced whole, under the pair's operator lock, by commands alone.
 """
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -39,12 +40,16 @@ def write(paths: Paths, workers: dict[str, WorkerSpec]) -> None:
     os.rename(draft, paths.registered)
 
 
-def with_registered(spec: PairSpec, paths: Paths) -> PairSpec:
+def with_registered(spec: PairSpec, registered: Iterable[WorkerSpec]) -> PairSpec:
     """The configuration with the registered workers behind its own; a name in the file comes first."""
     own = tuple(worker for worker in spec.workers if not worker.registered)
     names = {worker.name for worker in own}
-    more = tuple(worker for name, worker in read(paths).items() if name not in names)
-    return replace(spec, workers=own + more)
+    return replace(spec, workers=own + tuple(worker for worker in registered if worker.name not in names))
+
+
+def of(spec: PairSpec) -> dict[str, WorkerSpec]:
+    """Those of a configuration in force, by name."""
+    return {worker.name: worker for worker in spec.workers if worker.registered}
 
 
 def worker(

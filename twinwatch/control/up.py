@@ -19,7 +19,7 @@ from twinwatch.control.errors import NOT_ALLOWED, ControlError
 from twinwatch.control.operator import exclusive
 from twinwatch.control.status import status_of
 from twinwatch.core.record import Damage, Header, Slot
-from twinwatch.core.spec import PairSpec
+from twinwatch.core.spec import PairSpec, WorkerSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Exit, ExitKind, Phase, Role
 from twinwatch.linux import cgroup, machine, statefile, wishes
 from twinwatch.linux.birth import Newborn, Seat, respawn
@@ -187,7 +187,7 @@ def _refuse_while_alive(paths: Paths) -> None:
 def _create(paths: Paths, spec: PairSpec) -> StateFile:
     _refuse_while_alive(paths)
     previous = _newest_generation(paths)
-    spec = complete(spec, paths)
+    spec = complete(spec, paths, registry.read(paths))
     spec = replace(spec, generation=previous + 1, places=assign_places(spec.workers, ()))
     snapshot.write(paths.snapshots, spec)
     kept = wishes.read(paths)
@@ -219,9 +219,9 @@ def _create(paths: Paths, spec: PairSpec) -> StateFile:
     return StateFile(paths.runtime, spec.watch.timeout_ns)
 
 
-def complete(spec: PairSpec, paths: Paths) -> PairSpec:
+def complete(spec: PairSpec, paths: Paths, registered: dict[str, WorkerSpec]) -> PairSpec:
     """The configuration with what is not in its file: registered workers, and internal ones."""
-    return with_services(registry.with_registered(spec, paths), paths)
+    return with_services(registry.with_registered(spec, registered.values()), paths)
 
 
 def _slots(spec: PairSpec) -> int:
@@ -250,13 +250,16 @@ def publish(
     state: StateFile,
     spec: PairSpec,
     old: PairSpec,
+    *,
     record: Callable[[PairSpec], None] = lambda _spec: None,
+    registered: dict[str, WorkerSpec] | None = None,
 ) -> PairSpec:
     """Put a configuration in force: snapshot first, then one change of the header.
 
-    `record` is called in the same critical section, for slots that have to change with it.
+    `record` is called in the same critical section, for slots that have to change with it. `registered`: by
+    name; None: those of the old one.
     """
-    spec = complete(spec, paths)
+    spec = complete(spec, paths, registry.of(old) if registered is None else registered)
     spec = replace(spec, generation=old.generation + 1, places=assign_places(spec.workers, old.places))
     snapshot.write(paths.snapshots, spec)
     slots = max(_slots(spec), state.header().slots)

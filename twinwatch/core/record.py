@@ -41,6 +41,7 @@ RECORD_SIZE = 2048  # header and slots alike
 SELECTOR_SIZE = 8
 PING_AT = 64  # from the start of a slot: what its process last said, written without the lock
 PING_SIZE = 32
+PING_OFF = (1 << 64) - 1  # as a limit: no sign of life is due any more
 COPY_AT = (128, 1088)
 COPY_SIZE = 960
 
@@ -160,7 +161,7 @@ class Ping:
 
     generation: int = 0
     at_ns: int = 0
-    limit_ns: int = 0  # WATCHDOG_USEC of its own, or 0
+    limit_ns: int = 0  # WATCHDOG_USEC of its own, PING_OFF, or 0: none was said
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from twinwatch.core import judge
 from twinwatch.core.timing import MILLISECOND_NS
 
-LOOKS = 4  # in each allowed silence of one miss
+LOOKS = 8  # in each allowed silence of one miss
 LOOK_MIN_NS = 25 * MILLISECOND_NS
 LOOK_MAX_NS = 250 * MILLISECOND_NS
 
