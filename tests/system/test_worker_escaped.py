@@ -218,10 +218,14 @@ def test_watchers_that_die_while_it_hands_over(pair: LivePair, roles: tuple[Role
     assert only_one_each(pair, 1)
 
 
-def test_one_in_its_group_is_not_ended_with_it(pair: LivePair):
-    """Also a program that does not leave its leader's group may be named."""
+@pytest.mark.parametrize("named", ["before its leader ends", "when its leader is gone"])
+def test_one_in_its_group_is_not_ended_with_it(pair: LivePair, named: str):
+    """Also a program that has not left its leader's group may be named, and has a moment for it."""
     said = pair.directory / "pid"
     script = f"sleep 100000 & echo $! >{said}; exit 0"
+    if "gone" in named:
+        waits = f'until [ ! -d /proc/$0 ]; do :; done; sleep 0.2; echo $$ >"{said}"; exec sleep 100000'
+        script = f"sh -c '{waits}' $$ & exit 0"
     pair.configure(entry("d", ["sh", "-c", script], pid_file=str(said)))
     begin(pair)
     until(lambda: said.exists() and said.read_text().strip() == str(pair.worker("d").identity.pid))

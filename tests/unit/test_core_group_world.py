@@ -208,14 +208,15 @@ class World(RuleBasedStateMachine):
             slot = self.roster[dead].slot
             if not slot.is_over or slot.generation <= slot.end_generation or slot.desired is not Desired.RUN:
                 continue
-            left = [
-                other
-                for other in self.taken_by(dead)
-                if other in self.alive
-                and self.roster[other].slot.born_ns < at_ns
-                and self.roster[other].slot.desired is Desired.RUN
-            ]
+            left = [other for other in self.taken_by(dead) if self.has_to_end(other, at_ns)]
             assert not left, f"{index} is born, {left} have to end because of {dead}"
+
+    def has_to_end(self, index: int, died_ns: int) -> bool:
+        """One that was ordered to start anew ends by that order."""
+        slot = self.roster[index].slot
+        ordered = slot.generation <= slot.end_generation and slot.ending is not Ending.GROUP
+        old = slot.born_ns < died_ns and slot.desired is Desired.RUN
+        return index in self.alive and old and not ordered
 
     def check_end(self, index: int, slot: Slot) -> None:
         if slot.ending is not Ending.GROUP:

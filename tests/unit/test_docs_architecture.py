@@ -58,27 +58,26 @@ def view(
     return View(slot, spec, pair, NOW, life, **seen)
 
 
-def cases() -> list[tuple[str, str, View]]:
+Case = tuple[str, str, View]
+
+
+def cases() -> list[Case]:
     """(its process, what else is so, the view)."""
+    return [*cases_until_its_end(), *cases_from_its_end()]
+
+
+def cases_until_its_end() -> list[Case]:
     starting = replace(ALIVE, phase=Phase.STARTING, ready=False)
-    stopping = replace(ALIVE, phase=Phase.STOPPING, ending=Ending.STOP, until_ns=2 * NOW)
-    late = replace(stopping, until_ns=NOW)
     asked = replace(ALIVE, desired=Desired.STOP)
     paused = replace(ALIVE, phase=Phase.PAUSED, desired=Desired.PAUSE)
     stopped = Slot("web", phase=Phase.STOPPED, desired=Desired.RUN)
     done = replace(ENDED, phase=Phase.STOPPED, exit=Exit(ExitKind.CLEAN, 1))
-    well = replace(ENDED, exit=Exit(ExitKind.CLEAN, 1))
-    backoff = replace(ENDED, phase=Phase.BACKOFF, until_ns=NOW)
-    fatal = replace(ENDED, phase=Phase.FATAL)
-    escaped = replace(fatal, exit=Exit(ExitKind.ESCAPED, 1))
     end = Exit(ExitKind.ERROR, 1, 3)
     unready = replace(ALIVE, ready=False, until_ns=2 * NOW)
     silent = Verdict(Ending.UNHEALTHY, "no heartbeat for 3 s")
     convicted = replace(ALIVE, health=Health.UNHEALTHY, note="probe failed")
     told = replace(ALIVE, end_generation=1, ending=Ending.GROUP)
-    dragged = replace(ENDED, end_generation=1, exit=Exit(ExitKind.CLEAN, 1, ending=Ending.GROUP))
-    hooked = replace(ENDED, hook=HookState.BEGUN, until_ns=2 * NOW)
-    gave_up, exceeded = Kin(gave_up=True), Kin(exceeded="more than 3 restarts of group g within 60 s")
+    gave_up = Kin(gave_up=True)
     alive, dead, none = Life.ALIVE, Life.DEAD, Life.NONE
     return [
         ("none", "the configuration names a worker for this place", view(Slot(), none)),
@@ -112,6 +111,21 @@ def cases() -> list[tuple[str, str, View]]:
         ("dead", "how it ended is known, or never will be", view(ALIVE, dead, end=end)),
         ("unknowable", "no means tells whose the PID is now", view(ALIVE, Life.UNKNOWABLE)),
         ("alive", "it is to be guarded again", view(replace(paused, desired=Desired.RUN), alive)),
+    ]  # fmt: skip
+
+
+def cases_from_its_end() -> list[Case]:
+    stopping = replace(ALIVE, phase=Phase.STOPPING, ending=Ending.STOP, until_ns=2 * NOW)
+    late = replace(stopping, until_ns=NOW)
+    well = replace(ENDED, exit=Exit(ExitKind.CLEAN, 1))
+    backoff = replace(ENDED, phase=Phase.BACKOFF, until_ns=NOW)
+    fatal = replace(ENDED, phase=Phase.FATAL)
+    escaped = replace(fatal, exit=Exit(ExitKind.ESCAPED, 1))
+    dragged = replace(ENDED, end_generation=1, exit=Exit(ExitKind.CLEAN, 1, ending=Ending.GROUP))
+    hooked = replace(ENDED, hook=HookState.BEGUN, until_ns=2 * NOW)
+    gave_up, exceeded = Kin(gave_up=True), Kin(exceeded="more than 3 restarts of group g within 60 s")
+    alive, dead, none = Life.ALIVE, Life.DEAD, Life.NONE
+    return [
         ("alive", "its stop timeout runs", view(stopping, alive)),
         ("alive", "its stop timeout is over", view(late, alive)),
         ("dead", "what it left was not looked at", view(ENDED, dead)),
