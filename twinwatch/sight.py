@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from twinwatch.core import exits
 from twinwatch.core.kinship import Member, kin_of
-from twinwatch.core.reconcile import Kin, Life, Verdict, View
+from twinwatch.core.reconcile import Kin, Life, View
 from twinwatch.core.record import Slot
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import Exit, ExitKind, Met, Phase, Stage
@@ -74,10 +74,10 @@ class Sight:
             chance=(now_ns >> 4) % 1024 / 1024,
         )
 
-    def _verdict(self, guarded: Guarded) -> Verdict | None:
-        """None while signs of life are unread: what is queued is heard before silence is declared."""
-        verdict = guarded.vitals.verdict() if guarded.vitals else None
-        return None if verdict is None or self.has_unread() else verdict
+    def _verdict(self, guarded: Guarded) -> str:
+        """Nothing while signs of life are unread: what is queued is heard before silence is declared."""
+        verdict = guarded.vitals.verdict() if guarded.vitals else ""
+        return "" if not verdict or self.has_unread() else verdict
 
     @staticmethod
     def met(guarded: Guarded) -> Met:

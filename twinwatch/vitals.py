@@ -11,10 +11,9 @@ from collections.abc import Hashable
 from twinwatch.core import beatfile, signs
 from twinwatch.core.beatfile import BeatFile
 from twinwatch.core.checks import Health
-from twinwatch.core.reconcile import Verdict
 from twinwatch.core.record import PING_OFF, Ping, Slot
 from twinwatch.core.signs import Silence
-from twinwatch.core.values import Ending, Met, Phase
+from twinwatch.core.values import Met, Phase
 
 _ABSENT = frozenset({errno.ENOENT, errno.EACCES, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
 
@@ -129,16 +128,16 @@ class Vitals:
 
     # ------------------------------------------------------------ what follows
 
-    def verdict(self) -> Verdict | None:
-        """Why it has to end."""
+    def verdict(self) -> str:
+        """Why it has to end; empty if it has not."""
         heard = (self._ping,) if self._is_lost else (self._beat, self._progress, self._ping)
         for silence in heard:
             if silence is not None and silence.is_broken:
-                return Verdict(Ending.UNHEALTHY, silence.reason)
-        return None
+                return silence.reason
+        return ""
 
     @property
     def is_beating(self) -> bool:
         """A sign has come, and nothing is overdue."""
         heard = [silence for silence in (self._beat, self._ping) if silence and silence.has_begun]
-        return bool(heard) and self.verdict() is None
+        return bool(heard) and not self.verdict()

@@ -20,13 +20,13 @@ ROUNDS = 3  # a watcher decides in the first one
 def publish(scene: Scene, applicant: Actor) -> PairSpec:
     """What `twinwatch register` does in its one critical section."""
     own = registry.worker("applicant", ("/bin/true",), "/", SECOND_NS, 3)
-    registry.write(scene.paths, {own.name: own})
     return up.publish(
         scene.paths,
         scene.state,
         scene.spec,
         scene.spec,
-        lambda spec: register._record(scene.state, spec, own, applicant.identity),
+        record=lambda spec: register._record(scene.state, spec, own, applicant.identity),
+        registered={own.name: own},
     )
 
 
@@ -62,13 +62,13 @@ def test_its_place_is_not_filled_again_when_it_leaves(scene):
     old = publish(scene, applicant)
     with scene.guarding(Seat(Role.GUEST, config_generation=old.generation)) as pump:
         pump.guard.adopt(old)
-        registry.write(scene.paths, {})
         up.publish(
             scene.paths,
             scene.state,
             old,
             old,
-            lambda spec: register._release(scene.state, spec, old, "applicant"),
+            record=lambda spec: register._release(scene.state, spec, old, "applicant"),
+            registered={},
         )
         look(pump)
         assert (applicant.is_dead, scene.slot().phase) == (False, Phase.FREE)

@@ -91,7 +91,7 @@ def test_each_speaks_for_itself(pair: LivePair):
             until(lambda: told(pair, "notify-refused"), "the stranger was told of")
             pair.wait_beats()
             events = told(pair, "notify-refused")
-            assert {event["pid"] for event in events} == {os.getpid()}
+            assert {event["uid"] for event in events} == {os.getuid()}
             assert len({event["by"] for event in events}) == len(events), "each watcher tells it once"
             two.tell("say READY=1")
 

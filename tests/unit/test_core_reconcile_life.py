@@ -14,7 +14,6 @@ from twinwatch.core.reconcile import (
     Life,
     Rest,
     RunHook,
-    Verdict,
     Wait,
     decide,
     ending_of,
@@ -28,7 +27,7 @@ OVER = slot_in(Phase.STOPPING, exit=FAILED)
 NOTIFIES = replace(SPEC, ready=Ready(notify=True, timeout_ns=500))
 OLD = replace(SPEC, max_age_ns=700)  # born at 500: too old at 1200
 HOOKED = replace(SPEC, after_exit=Hook(("h",), timeout_ns=50))
-SILENT = Verdict(Ending.UNHEALTHY, "no heartbeat for 3 s")
+SILENT = "no heartbeat for 3 s"
 
 
 def alive(slot: object, **fields: object) -> object:
@@ -90,7 +89,7 @@ def test_it_is_not_ready_any_more():
     ("now_ns", "is_fresh", "expected"),
     [
         (1499, True, "wait until 1500"),
-        (1500, True, "signal 15, UNREADY"),
+        (1500, True, "change to RUNNING"),
         (1500, False, "wait until 1500"),  # this guard was away: it must not judge yet
         (9999, False, "wait until 1500"),
     ],
@@ -98,8 +97,9 @@ def test_it_is_not_ready_any_more():
 def test_it_has_its_time_to_get_ready(now_ns, is_fresh, expected):
     action = alive(UNREADY, spec=NOTIFIES, now_ns=now_ns, is_fresh=is_fresh)
     assert said(action) == expected
-    if "UNREADY" in expected:
+    if expected == "change to RUNNING":
         assert action.slot.note == "not ready in time"
+        assert said(alive(action.slot, spec=NOTIFIES, now_ns=now_ns)) == "signal 15, UNREADY"
 
 
 def test_a_sign_that_came_at_the_last_moment_counts():
@@ -116,11 +116,23 @@ def test_the_first_sign_makes_it_healthy():
 
 
 def test_who_is_silent_is_convicted():
-    action = alive(RUNNING, verdict=SILENT)
+    """First on record, then by a signal: whatever happens to this guard in between."""
+    recorded = alive(RUNNING, verdict=SILENT)
+    assert said(recorded) == "change to RUNNING"
+    assert (recorded.slot.health, recorded.slot.note) == (Health.UNHEALTHY, SILENT)
+    action = alive(recorded.slot)
     assert said(action) == "signal 15, UNHEALTHY"
-    assert (action.slot.health, action.slot.note) == (Health.UNHEALTHY, SILENT.reason)
     assert not action.slot.ready
-    assert action.reason == f"unhealthy: {SILENT.reason}"
+    assert action.reason == f"unhealthy: {SILENT}"
+
+
+def test_it_was_convicted_also_where_the_guard_that_signalled_could_not_say_so():
+    """It was killed between its signal and its record; the worker ended well meanwhile."""
+    convicted = replace(RUNNING, health=Health.UNHEALTHY, note=SILENT)
+    ended = decide(view(convicted, life=Life.DEAD, end=replace(FAILED, kind=ExitKind.CLEAN)))
+    assert ended.slot.exit.ending is Ending.UNHEALTHY
+    late = replace(UNREADY, health=Health.UNHEALTHY)
+    assert decide(view(late, life=Life.DEAD, end=FAILED)).slot.exit.ending is Ending.UNREADY
 
 
 def test_who_was_convicted_by_another_is_ended():

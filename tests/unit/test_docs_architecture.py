@@ -21,7 +21,6 @@ from twinwatch.core.reconcile import (
     Rest,
     RunHook,
     Signal,
-    Verdict,
     View,
     Wait,
 )
@@ -74,7 +73,7 @@ def cases_until_its_end() -> list[Case]:
     done = replace(ENDED, phase=Phase.STOPPED, exit=Exit(ExitKind.CLEAN, 1))
     end = Exit(ExitKind.ERROR, 1, 3)
     unready = replace(ALIVE, ready=False, until_ns=2 * NOW)
-    silent = Verdict(Ending.UNHEALTHY, "no heartbeat for 3 s")
+    silent = "no heartbeat for 3 s"
     convicted = replace(ALIVE, health=Health.UNHEALTHY, note="probe failed")
     told = replace(ALIVE, end_generation=1, ending=Ending.GROUP)
     gave_up = Kin(gave_up=True)

@@ -48,14 +48,6 @@ class HookLife(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why a living worker has to end, found by the guard that looks at it."""
-
-    ending: Ending
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Kin:
     """The other members of a slot's group, as far as they matter to it."""
 
@@ -86,7 +78,7 @@ class View:
     gate_until_ns: int = 0  # by then a starting one has its program, or is ended
     dependencies_ready: bool = True
     dependants_live: bool = False
-    verdict: Verdict | None = None
+    verdict: str = ""  # why it has to end, if this guard found that it must
     met: Met = Met.NOTHING  # conditions of readiness that this guard has seen
     is_beating: bool = False
     is_fresh: bool = True  # this guard was not away: what passed without it, it may judge
@@ -223,14 +215,14 @@ def _running(view: View) -> Action:
     """Look whether it is ready, well, and not too old."""
     slot, spec = view.slot, view.spec
     if slot.health is Health.UNHEALTHY:
-        return _ask_to_end(view, Ending.UNHEALTHY, slot.note)
-    if view.verdict is not None:
+        return _ask_to_end(view, _conviction(slot), slot.note)
+    if view.verdict:
         return _convict(view, view.verdict)
     changed = _observed(view)
     if changed is not None:
         return changed
     if not slot.ready and slot.until_ns and view.now_ns >= slot.until_ns and view.is_fresh:
-        return _convict(view, Verdict(Ending.UNREADY, "not ready in time"))
+        return _convict(view, "not ready in time")
     old_ns = readiness.old_ns(slot, spec, view.instance)
     if old_ns and view.now_ns >= old_ns:
         return _ask_to_end(view, Ending.AGE, "older than max_age")
@@ -251,10 +243,13 @@ def _observed(view: View) -> Action | None:
     return Change(slot, ", ".join(reasons) or "beats") if slot != view.slot else None
 
 
-def _convict(view: View, verdict: Verdict) -> Action:
-    health = Health.UNHEALTHY if verdict.ending is Ending.UNHEALTHY else view.slot.health
-    convicted = replace(view, slot=replace(view.slot, health=health, note=verdict.reason))
-    return _ask_to_end(convicted, verdict.ending, verdict.reason)
+def _convict(view: View, reason: str) -> Action:
+    """Record it, then end it: an heir must know that what ended was convicted, however it ended."""
+    return Change(replace(view.slot, health=Health.UNHEALTHY, note=reason), f"convicted: {reason}")  # R27
+
+
+def _conviction(slot: Slot) -> Ending:
+    return Ending.UNREADY if slot.until_ns and not slot.ready else Ending.UNHEALTHY
 
 
 def _starting(view: View) -> Action:
@@ -305,7 +300,8 @@ def _dead(view: View) -> Action:
     if not slot.is_over:
         if view.end is None:
             return Wait()
-        end = replace(view.end, ending=slot.ending)
+        convicted = slot.ending is Ending.NONE and slot.health is Health.UNHEALTHY
+        end = replace(view.end, ending=_conviction(slot) if convicted else slot.ending)
         over = replace(slot, phase=Phase.STOPPING, ready=False, exit=end, signed_off=view.signed_off)
         return Change(over, "ended")
     if slot.hook is HookState.BEGUN:  # R26
