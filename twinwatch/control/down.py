@@ -15,7 +15,7 @@ from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Identity, Phase, Role
 from twinwatch.guard import REPORT, WORKER, Guard
 from twinwatch.hooks import HOOK
-from twinwatch.linux import process, remains, wishes
+from twinwatch.linux import cgroup, process, remains, wishes
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
@@ -206,4 +206,6 @@ def _remove(paths: Paths) -> None:
     with suppress(OSError):  # any errno: somebody put something else into it
         os.rmdir(paths.runtime)
     _remove_contact(paths.contact)
+    with suppress(OSError):  # any errno: there is none, or something else is in it
+        os.rmdir(cgroup.guards(paths.pair))
     EventLog(paths.events, paths.pair, "down").write("down")

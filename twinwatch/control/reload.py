@@ -11,7 +11,7 @@ from twinwatch.control.operator import exclusive
 from twinwatch.control.target import Target
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Phase
-from twinwatch.linux import wishes
+from twinwatch.linux import cgroup, wishes
 from twinwatch.linux.statefile import StateFile
 
 
@@ -34,7 +34,8 @@ def reload(
         spec = load(path, environ)
         old = snapshot.read(target.paths.snapshots, header.config_generation)
         _refuse_other(spec, old)
-        up.refuse_cgroups(spec)
+        for slot in access.living_watchers(state).values():
+            up.refuse_cgroups(spec, cgroup.parent(slot.identity.pid))
         spec = replace(spec, environment=old.environment)
         if spec.digest != old.digest:
             spec = up.publish(target.paths, state, spec, old)

@@ -45,7 +45,7 @@ def up(
         PathError: a directory cannot be used.
     """
     spec = load(config_path, environ)
-    refuse_cgroups(spec)
+    refuse_cgroups(spec, cgroup.parent())
     inherited = tuple((name, value) for name, value in spec.environment if name not in _DROPPED)
     spec = replace(spec, environment=inherited)
     paths = locate(spec.name, environ)
@@ -58,6 +58,8 @@ def up(
             wishes.keep(paths, state)
             if not access.living_watchers(state):
                 progress(f"starting pair {spec.name}")
+                if any(worker.cgroup for worker in spec.workers):
+                    cgroup.settle(spec.name)
                 _seed(paths, state)
             access.wake(state)
             settle.until_whole(paths, state, timeout_s, progress)
@@ -66,12 +68,11 @@ def up(
     return status_of(paths)
 
 
-def refuse_cgroups(spec: PairSpec) -> None:
-    """Say before anything is started that a limit cannot be had here."""
+def refuse_cgroups(spec: PairSpec, above: str) -> None:
+    """Say before anything is started that a limit cannot be had in the cgroup `above`."""
     for worker in spec.workers:
         if worker.cgroup is None:
             continue
-        above = cgroup.parent()
         if not above:
             raise ControlError(
                 f"worker {worker.name} asks for a cgroup: no cgroup v2 here may be written "

@@ -1,7 +1,7 @@
 """A cgroup (v2) for each generation, where one may be made: limits for it, and an end for all of it.
 
-The parent is the cgroup that the pair's own processes are in; where that is not writable, or the machine has
-no v2 hierarchy, there is none, and `doctor` says so. A limit that cannot be set is told by `missing`.
+They are made in the cgroup that the pair was started in, which must be delegated to it. A cgroup with limits
+for its children may hold no process itself, so the watchers move into a leaf of their own (`settle`).
 """
 
 import errno
@@ -20,21 +20,32 @@ def root() -> str:
     return next((path for path in _ROOTS if os.path.exists(f"{path}/cgroup.procs")), "")
 
 
-def parent() -> str:
-    """The directory of this process's own cgroup; empty: none that may be written."""
+def parent(pid: int | str = "self") -> str:
+    """The directory of the cgroup that a process was started in; empty: none that may be written."""
     top = root()
     if not top:
         return ""
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
         own = next((line.strip()[3:] for line in file if line.startswith("0::")), "/")
     path = os.path.normpath(f"{top}/{own}")
-    marker = path.find("/twinwatch.")  # a generation's own cgroup, seen from inside
+    marker = path.find("/twinwatch.")  # a leaf, seen from inside
     path = path[:marker] if marker >= 0 else path
     return path if os.access(path, os.W_OK) else ""
 
 
 def name_of(pair: str, worker: str, instance: int, generation: int) -> str:
     return f"twinwatch.{pair}.{worker}.{instance}.{generation}"
+
+
+def guards(pair: str) -> str:
+    """The leaf of the watchers."""
+    return f"{parent()}/twinwatch.{pair}.guards"
+
+
+def settle(pair: str) -> None:
+    """Move this process, and all that it will start, out of the way of limits."""
+    os.makedirs(guards(pair), exist_ok=True)
+    _write(f"{guards(pair)}/cgroup.procs", str(os.getpid()))
 
 
 def missing(limits: Cgroup, directory: str) -> list[str]:
