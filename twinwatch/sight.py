@@ -153,4 +153,5 @@ def _has_signed_off(guarded: Guarded) -> bool:
     if guarded.vitals is None:
         return False
     guarded.vitals.read()
+    guarded.vitals.close()
     return guarded.vitals.is_signed_off

@@ -38,7 +38,7 @@ def vitals_are_new(path: str) -> bool:
 
 def test_nothing_is_read_before_its_program_runs(scene):
     assert JOB == 3
-    assert verdict_on_a_slow_starter(scene) is None
+    assert not verdict_on_a_slow_starter(scene)
 
 
 def test_else_it_is_convicted_before_its_first_beat(scene):
@@ -49,4 +49,4 @@ def test_else_it_is_convicted_before_its_first_beat(scene):
         RUNNING = Phase.RUNNING
 
     with taken_out(__import__("twinwatch.vitals", fromlist=["Phase"]), "Phase", AlwaysRunning):
-        assert verdict_on_a_slow_starter(scene) is not None
+        assert verdict_on_a_slow_starter(scene)

@@ -70,6 +70,7 @@ def test_two_hundred_kills(pair: LivePair, choose: Callable[[], list[str]]):
     started(pair)
     for _ in range(FIRST_LOOK):
         kill_once(pair, choose())
+    pair.wait_beats()
     open_before = {role: descriptors(pair, role) for role in WATCHER_ROLES}
     rss_before = {role: rss_kib(pair, role) for role in WATCHER_ROLES}
     for _ in range(KILLS - FIRST_LOOK):

@@ -131,7 +131,7 @@ def test_it_was_convicted_also_where_the_guard_that_signalled_could_not_say_so()
     convicted = replace(RUNNING, health=Health.UNHEALTHY, note=SILENT)
     ended = decide(view(convicted, life=Life.DEAD, end=replace(FAILED, kind=ExitKind.CLEAN)))
     assert ended.slot.exit.ending is Ending.UNHEALTHY
-    late = replace(UNREADY, health=Health.UNHEALTHY)
+    late = replace(UNREADY, health=Health.UNHEALTHY, note="not ready in time")
     assert decide(view(late, life=Life.DEAD, end=FAILED)).slot.exit.ending is Ending.UNREADY
 
 
@@ -175,10 +175,15 @@ def test_who_signed_off_is_not_started_again():
 
 @pytest.mark.parametrize(
     ("now_ns", "expected"),
-    [(1199, "wait until 1200"), (1200, "signal 15, AGE"), (10**6, "signal 15, AGE")],
+    [(1199, "wait until 1200"), (1200, "change to RUNNING"), (10**6, "change to RUNNING")],
 )
 def test_too_old(now_ns, expected):
-    assert said(alive(RUNNING, spec=OLD, now_ns=now_ns)) == expected
+    """First on record, then by a signal: its end is an ordered one whoever finds it."""
+    action = alive(RUNNING, spec=OLD, now_ns=now_ns)
+    assert said(action) == expected
+    if expected.startswith("change"):
+        assert said(alive(action.slot, spec=OLD, now_ns=now_ns)) == "signal 15, AGE"
+        assert decide(view(action.slot, life=Life.DEAD, end=FAILED)).slot.exit.ending is Ending.AGE
 
 
 def test_what_is_due_first_is_waited_for():

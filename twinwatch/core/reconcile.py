@@ -20,6 +20,9 @@ LEFTOVER_PAUSE_NS = 5 * MILLISECOND_NS
 UNKILLABLE_PAUSE_NS = 5 * SECOND_NS
 LEAVING_NS = 2 * SECOND_NS  # for what notices by itself that its leader is dead, as PostgreSQL's children do
 _DEFAULT_STOP = Stop()
+_LATE = "not ready in time"
+_TOO_OLD = "older than max_age"
+_MARKS = frozenset({Ending.GROUP, Ending.AGE})  # written into the slot before its process is told
 _IN_ORDER = frozenset({Ending.DOWN, Ending.STOP, Ending.REMOVED, Ending.GROUP})  # dependants end first
 
 
@@ -175,7 +178,7 @@ def ending_of(view: View) -> Ending:
     if slot.desired is Desired.STOP:
         return Ending.STOP
     if slot.generation <= slot.end_generation:
-        return Ending.GROUP if slot.ending is Ending.GROUP else Ending.RESTART
+        return slot.ending if slot.ending in _MARKS else Ending.RESTART
     if view.kin.gave_up and slot.desired is not Desired.PAUSE:
         return Ending.GROUP
     if slot.birth_hash != spec.birth_hash and slot.desired is not Desired.PAUSE:
@@ -199,7 +202,8 @@ def _alive(view: View) -> Action:
     if ending is not Ending.NONE:
         if view.dependants_live and ending in _IN_ORDER:
             return Wait()
-        return _ask_to_end(view, ending, slot.note if ending is Ending.RESTART else "")
+        reasons = {Ending.RESTART: slot.note, Ending.AGE: _TOO_OLD}
+        return _ask_to_end(view, ending, reasons.get(ending, ""))
     if slot.phase is Phase.STARTING:
         return _starting(view)
     wanted = Phase.PAUSED if slot.desired is Desired.PAUSE else Phase.RUNNING
@@ -222,10 +226,11 @@ def _running(view: View) -> Action:
     if changed is not None:
         return changed
     if not slot.ready and slot.until_ns and view.now_ns >= slot.until_ns and view.is_fresh:
-        return _convict(view, "not ready in time")
+        return _convict(view, _LATE)
     old_ns = readiness.old_ns(slot, spec, view.instance)
     if old_ns and view.now_ns >= old_ns:
-        return _ask_to_end(view, Ending.AGE, "older than max_age")
+        marked = replace(slot, end_generation=slot.generation, ending=Ending.AGE)
+        return Change(marked, _TOO_OLD)  # R27
     return Wait(min((due for due in (old_ns, slot.until_ns) if due), default=None))
 
 
@@ -249,7 +254,7 @@ def _convict(view: View, reason: str) -> Action:
 
 
 def _conviction(slot: Slot) -> Ending:
-    return Ending.UNREADY if slot.until_ns and not slot.ready else Ending.UNHEALTHY
+    return Ending.UNREADY if slot.note == _LATE else Ending.UNHEALTHY
 
 
 def _starting(view: View) -> Action:
@@ -346,7 +351,7 @@ def _next(view: View) -> Action:
         return Change(_freed(slot), "removed from the configuration")
     if view.pair is Desired.STOP or slot.desired is not Desired.RUN:
         return Change(replace(slot, phase=Phase.STOPPED, until_ns=0), "stopped")
-    if slot.generation <= slot.end_generation and slot.exit.ending is not Ending.GROUP:
+    if slot.generation <= slot.end_generation and slot.exit.ending not in _MARKS:
         slot = replace(slot, exit=replace(slot.exit, ending=Ending.RESTART))
     if view.kin.gave_up:
         return _give_up_with_group(slot)
