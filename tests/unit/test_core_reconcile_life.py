@@ -170,6 +170,15 @@ def test_who_signed_off_is_not_started_again():
     assert said(over(silent.slot)) == "Birth"
 
 
+@pytest.mark.parametrize("ending", [Ending.UNHEALTHY, Ending.UNREADY, Ending.AGE, Ending.GROUP])
+def test_what_a_convicted_worker_left_is_ended_however_well_it_ended(ending):
+    """Its leader obeyed TERM with 0; what left its group is no daemon that it was started for."""
+    left = replace(OVER, exit=replace(OVER.exit, kind=ExitKind.CLEAN, ending=ending))
+    assert said(over(left, rest=Rest.ESCAPED)) == "EndEscaped"
+    in_order = replace(OVER, exit=replace(OVER.exit, kind=ExitKind.CLEAN))
+    assert said(over(in_order, rest=Rest.ESCAPED)) == "change to FATAL"
+
+
 # ---------------------------------------------------------------- age
 
 

@@ -324,10 +324,12 @@ def _dead(view: View) -> Action:
 
 def _escaped(view: View) -> Action:
     """After a crash it is what the leader left; after an orderly exit it may be what the leader was for."""
-    if ending_of(view) is not Ending.NONE or view.slot.exit.kind in (ExitKind.SIGNAL, ExitKind.ERROR):
+    end = view.slot.exit
+    is_ending = ending_of(view) is not Ending.NONE or end.ending is not Ending.NONE
+    if is_ending or end.kind in (ExitKind.SIGNAL, ExitKind.ERROR):
         return EndEscaped()
-    end = replace(view.slot.exit, kind=ExitKind.ESCAPED)
-    return Change(replace(view.slot, phase=Phase.FATAL, exit=end), "a process of it escaped")
+    escaped = replace(end, kind=ExitKind.ESCAPED)
+    return Change(replace(view.slot, phase=Phase.FATAL, exit=escaped), "a process of it escaped")
 
 
 def _hooked(view: View) -> Action:
