@@ -10,9 +10,10 @@ import gc
 import os
 import signal
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from twinwatch.core import fence
 from twinwatch.core.fence import Claim
@@ -30,6 +31,8 @@ from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile, StateMoved
+
+T = TypeVar("T")
 
 _STILL_PERIODS = 2
 _RETRY_MS = 20
@@ -169,32 +172,36 @@ def _birth(duty: Duty, order: Order) -> launch.Birth | None:
 
 def _become_hook(duty: Duty, order: Order) -> NoReturn:
     """Run the `after_exit` hook of a generation that is over, if its slot names this very process."""
-    birth, slot = _birth(duty, order), _slot(duty, order.slot)
+    birth, slot = _birth(duty, order), _slot_of(duty, order)
     if birth and slot and slot.hook is HookState.BEGUN and slot.identity.pid == os.getpid():
         with suppress(launch.LaunchFailed):
             launch.execute_hook(birth, slot.exit)
     os._exit(127)
 
 
-def _slot(duty: Duty, index: int) -> Slot | None:
+def _slot_of(duty: Duty, order: Order) -> Slot | None:
+    def look(state: StateFile) -> Slot | None:
+        return state.slot(order.slot)
+
+    return _read(duty, look, otherwise=None)
+
+
+def _read(duty: Duty, look: Callable[[StateFile], T], otherwise: T) -> T:
+    """What `look` finds in the state file; `otherwise` where that is gone or damaged."""
     try:
         state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
     except FileNotFoundError:
-        return None
+        return otherwise
     try:
-        return state.slot(index)
+        return look(state)
     except Damage:
-        return None
+        return otherwise
     finally:
         state.close()
 
 
 def _is_wanted(duty: Duty, order: Order) -> bool:
-    try:
-        state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
-    except FileNotFoundError:
-        return False
-    try:
+    def look(state: StateFile) -> bool:
         slot = state.slot(order.slot)
         return (
             duty.spec.generation == order.config_generation
@@ -204,10 +211,8 @@ def _is_wanted(duty: Duty, order: Order) -> bool:
             and slot.phase is Phase.STARTING
             and slot.identity.pid == os.getpid()
         )
-    except Damage:
-        return False
-    finally:
-        state.close()
+
+    return _read(duty, look, otherwise=False)
 
 
 def _become_watcher(gate: Gate, order: Order) -> Seat:

@@ -68,7 +68,6 @@ def worker(
         directory=directory,
         account=account,
         health=Health(heartbeat=Beat(timeout_ns, misses)),
-        notify=False,
         registered=True,
     )
     return replace(spec, birth_hash=birth_hash(spec))
