@@ -34,6 +34,10 @@ class Injection:
         """Attached; or at its end already: a tick of the watcher was the N-th call."""
         return self._strace.poll() is not None or all(map(is_traced_or_gone, self._pids))
 
+    def wait_struck(self) -> None:
+        """Wait for the N-th call: whoever ticks makes it, sooner or later. A stopped one is ended by its twin."""
+        until(lambda: self._strace.poll() is not None, "the injection has struck")
+
     def __exit__(self, *_: object) -> None:
         self._strace.send_signal(signal.SIGTERM)
         self._strace.wait()
