@@ -19,14 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from twinwatch import reserve
 from twinwatch.config import snapshot
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import Backoff, PairSpec, Restart, Watch, WorkerSpec
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import NO_EXIT, WATCHER_ROLES, Desired, Identity, Phase, Role
-from twinwatch.guard import REPORT, WORKER, Guard
-from twinwatch.hooks import HOOK
 from twinwatch.linux import machine, paths, process, statefile
 from twinwatch.linux.birth import Newborn, Seat, respawn
 from twinwatch.linux.events import EventLog
@@ -35,7 +32,10 @@ from twinwatch.linux.identity import identify, is_alive, is_dead, stat_fields
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.statefile import Read, StateFile
-from twinwatch.pair import Pair
+from twinwatch.watch import reserve
+from twinwatch.watch.guard import REPORT, WORKER, Guard
+from twinwatch.watch.hooks import HOOK
+from twinwatch.watch.pair import Pair
 
 PATIENCE_S = 30.0  # ends a test that has failed anyway; no verdict depends on it
 JOB = 3  # slot of the only worker

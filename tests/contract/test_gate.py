@@ -14,7 +14,7 @@ from twinwatch.core.values import Desired, Role, Stage
 from twinwatch.linux import gate, process
 from twinwatch.linux.gate import Let, Order
 from twinwatch.linux.identity import is_alive
-from twinwatch.reserve import LEFT_AT_GATE
+from twinwatch.watch.reserve import LEFT_AT_GATE
 
 
 def is_behind_gate(pid: int) -> bool:

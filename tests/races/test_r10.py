@@ -6,10 +6,10 @@ from pathlib import Path
 
 from scene import Scene, rest, taken_out, until
 
-from twinwatch import reserve
 from twinwatch.core.values import Role
 from twinwatch.linux.gate import Gate
 from twinwatch.linux.identity import is_alive, is_dead
+from twinwatch.watch import reserve
 
 
 def end_the_pipe(scene: Scene) -> int:

@@ -12,7 +12,7 @@ from twinwatch.control.errors import ControlError
 from twinwatch.core.values import Role
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.statefile import StateFile, StateMoved, move
-from twinwatch.watcher import _hold_alive_lock
+from twinwatch.watch.watcher import _hold_alive_lock
 
 
 def lose_the_directory(scene: Scene) -> None:

@@ -2,8 +2,8 @@
 
 from scene import Actor, Scene, rest, taken_out, until
 
-from twinwatch import reserve
 from twinwatch.core.values import Role
+from twinwatch.watch import reserve
 
 
 def stop_the_last_watcher(scene: Scene) -> Actor:

@@ -2,11 +2,11 @@
 
 from scene import Scene, taken_out, until
 
-from twinwatch import reserve
 from twinwatch.core.values import Desired
 from twinwatch.linux import process
 from twinwatch.linux.gate import Child, Let, Order
 from twinwatch.linux.identity import is_alive
+from twinwatch.watch import reserve
 
 
 def stop_between_record_and_gate(scene: Scene) -> Child:

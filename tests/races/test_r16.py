@@ -4,10 +4,10 @@ from pathlib import Path
 
 from scene import JOB, Actor, Scene, taken_out, until
 
-from twinwatch import frame, watcher
 from twinwatch.core import reconcile
 from twinwatch.core.values import Desired, Phase, Role
 from twinwatch.linux.birth import Seat
+from twinwatch.watch import frame, watcher
 
 CRASHES = 6
 

@@ -7,8 +7,8 @@ from scene import Actor, Scene, StubNursery, closing_loop, rest, taken_out
 from twinwatch.core.values import Ending, Role
 from twinwatch.linux import process
 from twinwatch.linux.birth import Seat
-from twinwatch.pair import Pair
-from twinwatch.twin import Twin
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.twin import Twin
 
 
 def judge_until_killed(scene: Scene, between: Callable[[Twin], None]) -> Actor:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from scene import JOB, Actor, Scene, rest, taken_out
 
 from twinwatch.core.values import NO_EXIT, ExitKind, Phase
-from twinwatch.guard import Guard
 from twinwatch.linux.launch import _take_token
+from twinwatch.watch.guard import Guard
 
 
 def end_escaped_too_late(scene: Scene) -> Actor:

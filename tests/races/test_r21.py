@@ -2,10 +2,10 @@
 
 from scene import JOB, Scene, taken_out
 
-from twinwatch import guard as guard_module
 from twinwatch.core.values import ExitKind, Phase, Role
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.identity import is_alive
+from twinwatch.watch import guard as guard_module
 
 
 def stale_event(scene: Scene) -> None:

@@ -4,15 +4,15 @@ import os
 
 from scene import Actor, Scene, kill_self, rest, taken_out, until
 
-from twinwatch import reserve
 from twinwatch.core.values import Role
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.loop import Loop
-from twinwatch.nursery import Nursery
-from twinwatch.pair import Pair
-from twinwatch.reserve import BehindGate
+from twinwatch.watch import reserve
+from twinwatch.watch.nursery import Nursery
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.reserve import BehindGate
 
 
 def renew_and_die(scene: Scene) -> Actor:

@@ -7,7 +7,7 @@ from twinwatch.core.checks import Beat, Health
 from twinwatch.core.record import Ping, Slot
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import Phase
-from twinwatch.vitals import Vitals
+from twinwatch.watch.vitals import Vitals
 
 LIMIT_NS = 300 * MILLISECOND_NS
 
@@ -48,5 +48,5 @@ def test_else_it_is_convicted_before_its_first_beat(scene):
         STARTING = None
         RUNNING = Phase.RUNNING
 
-    with taken_out(__import__("twinwatch.vitals", fromlist=["Phase"]), "Phase", AlwaysRunning):
+    with taken_out(__import__("twinwatch.watch.vitals", fromlist=["Phase"]), "Phase", AlwaysRunning):
         assert verdict_on_a_slow_starter(scene)

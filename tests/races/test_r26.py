@@ -9,7 +9,7 @@ from twinwatch.core.reconcile import RunHook
 from twinwatch.core.spec import Hook, Restart
 from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import NO_EXIT, Desired, ExitKind, HookState, Phase
-from twinwatch.hooks import Hooks
+from twinwatch.watch.hooks import Hooks
 
 
 def hooks_run(scene: Scene) -> int:

@@ -16,7 +16,7 @@ from worker_kit import SLEEP
 pytestmark = pytest.mark.root
 ROOT = Path(__file__).resolve().parents[2]
 BECOME = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-LOADS = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import twinwatch.frame; sys.exit(sys.version_info < (3, 11))"
+LOADS = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import twinwatch.watch.frame; sys.exit(sys.version_info < (3, 11))"
 
 
 def python_for_nobody() -> str:

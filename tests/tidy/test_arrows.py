@@ -8,9 +8,7 @@ from tidy_source import ROOT, imports, is_within, module_name, python_files
 
 # Who may import what of twinwatch. The first prefix that fits decides; the most special come first.
 WATCHER = (
-    *("twinwatch.boot", "twinwatch.frame", "twinwatch.watcher", "twinwatch.twin", "twinwatch.guard"),
-    *("twinwatch.roster", "twinwatch.sight", "twinwatch.nursery", "twinwatch.reserve", "twinwatch.pair"),
-    *("twinwatch.vitals", "twinwatch.listener", "twinwatch.hooks", "twinwatch.leavings"),
+    "twinwatch.watch",
     "twinwatch.config.snapshot",
     "twinwatch.linux",
     "twinwatch.core",
@@ -21,7 +19,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("twinwatch.client", ("twinwatch.client",)),
     ("twinwatch.config.snapshot", ("twinwatch.config.snapshot", "twinwatch.linux", "twinwatch.core")),
     ("twinwatch.config", ("twinwatch.config", "twinwatch.linux", "twinwatch.core")),
-    *((module, WATCHER) for module in WATCHER[:14]),
+    ("twinwatch.watch", WATCHER),
     ("twinwatch.anchor", (*WATCHER, "twinwatch.anchor", "twinwatch.config")),
 )
 FREE = (
@@ -99,13 +97,13 @@ MODULES = frozenset(
         ("twinwatch/linux/x.py", "import attr"),
         ("twinwatch/linux/x.py", "import logging.handlers"),
         ("twinwatch/linux/x.py", "__import__(name)"),
-        ("twinwatch/config/x.py", "import twinwatch.watcher"),
+        ("twinwatch/config/x.py", "import twinwatch.watch.watcher"),
         ("twinwatch/config/snapshot.py", "import yaml"),
         ("twinwatch/client/x.py", "from twinwatch.core.values import Role"),
         ("twinwatch/client/__init__.py", "import psutil"),
-        ("twinwatch/watcher.py", "import twinwatch.config"),
-        ("twinwatch/watcher.py", "from concurrent.futures import Future"),
-        ("twinwatch/boot.py", "import threading"),
+        ("twinwatch/watch/watcher.py", "import twinwatch.config"),
+        ("twinwatch/watch/watcher.py", "from concurrent.futures import Future"),
+        ("twinwatch/watch/boot.py", "import threading"),
         ("twinwatch/services/x.py", "from twinwatch.cli import main"),
         ("twinwatch/novel.py", ""),
     ],
@@ -120,9 +118,12 @@ def test_a_wrong_arrow_is_found(path, text):
         ("twinwatch/core/x.py", "import enum\nfrom .values import Role\nfrom . import record"),
         ("twinwatch/linux/x.py", "import os\nfrom twinwatch.core import values\nfrom . import clock"),
         ("twinwatch/config/x.py", "import yaml\nfrom twinwatch.core.spec import PairSpec"),
-        ("twinwatch/watcher.py", "from twinwatch.config.snapshot import load\nimport select"),
+        ("twinwatch/watch/watcher.py", "from twinwatch.config.snapshot import load\nimport select"),
         ("twinwatch/client/x.py", "import mmap"),
-        ("twinwatch/cli/main.py", "import rich, psutil, twinwatch.watcher\nfrom twinwatch.cli import up"),
+        (
+            "twinwatch/cli/main.py",
+            "import rich, psutil, twinwatch.watch.watcher\nfrom twinwatch.cli import up",
+        ),
     ],
 )
 def test_a_right_arrow_is_not(path, text):
@@ -144,7 +145,7 @@ def heavy_ones(loaded: set[str]) -> list[str]:
 
 @pytest.mark.smoke
 def test_a_watcher_loads_nothing_heavy():
-    bare, loaded = loaded_by("pass"), loaded_by("import twinwatch.watcher")
+    bare, loaded = loaded_by("pass"), loaded_by("import twinwatch.watch.watcher")
     print(f"modules in a watcher: {len(loaded)} ({len(bare)} in a bare interpreter)")
     assert heavy_ones(loaded) == []
 

@@ -45,7 +45,7 @@ from twinwatch.core.values import (
     Role,
 )
 from twinwatch.linux.statefile import Read
-from twinwatch.roster import Guarded, Roster
+from twinwatch.watch.roster import Guarded, Roster
 
 NAMES = ("a1", "b1", "c1")
 PLACES = tuple((3 + at, name, 0) for at, name in enumerate(NAMES))

@@ -11,7 +11,7 @@ from twinwatch.core.reconcile import Life, Signal, View, decide
 from twinwatch.core.record import Slot
 from twinwatch.core.spec import WorkerSpec
 from twinwatch.core.values import Desired, Ending, Exit, ExitKind, Identity, Phase
-from twinwatch.pair import describe_exit
+from twinwatch.watch.pair import describe_exit
 
 
 def phase(slot: str, old: str, new: str, generation: int = 2, **more: object) -> dict[str, object]:

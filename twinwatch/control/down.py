@@ -13,8 +13,6 @@ from twinwatch.core.record import Damage, Heartbeat
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Identity, Phase, Role
-from twinwatch.guard import REPORT, WORKER, Guard
-from twinwatch.hooks import HOOK
 from twinwatch.linux import cgroup, process, remains, wishes
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
@@ -23,7 +21,9 @@ from twinwatch.linux.identity import is_alive
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
-from twinwatch.pair import Pair
+from twinwatch.watch.guard import REPORT, WORKER, Guard
+from twinwatch.watch.hooks import HOOK
+from twinwatch.watch.pair import Pair
 
 _OPERATOR_TIMEOUT_S = 60.0
 _LOOK_AGAIN_NS = SECOND_NS // 5

@@ -17,7 +17,7 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
-from twinwatch.pair import describe_exit
+from twinwatch.watch.pair import describe_exit
 
 SCHEMA = 1
 _LIVING = frozenset({Phase.STARTING, Phase.RUNNING, Phase.PAUSED, Phase.STOPPING})

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from glob import glob
 
-from twinwatch import reserve
 from twinwatch.config import snapshot
 from twinwatch.config.load import load
 from twinwatch.config.places import assign_places
@@ -29,6 +28,7 @@ from twinwatch.linux.gate import Child, Gate, Let, fork_gated
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.paths import ROOT_RUNTIME, RUNTIME_VARIABLE, Paths, locate, prepare
 from twinwatch.linux.statefile import Read, StateFile
+from twinwatch.watch import reserve
 
 _SPARE_SLOTS = 16
 _DROPPED = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "COLUMNS", "LINES"})

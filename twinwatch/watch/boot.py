@@ -7,13 +7,13 @@ import os
 import sys
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    sys.path[1:] = [path for path in sys.path[1:] if path != os.path.dirname(os.path.abspath(__file__))]
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [os.path.dirname(os.path.dirname(here)), *(path for path in sys.path if path != here)]
 
-    from twinwatch import frame
     from twinwatch.core.values import Role
     from twinwatch.linux.birth import Seat
     from twinwatch.linux.paths import Paths
+    from twinwatch.watch import frame
 
     runtime_base, state_base, pair, role, generation = sys.argv[1:]
     frame.main(Paths(pair, runtime_base, state_base), Seat(Role[role.upper()], int(generation)))

@@ -11,14 +11,14 @@ import traceback
 from contextlib import suppress
 from typing import NoReturn
 
-from twinwatch import reserve
 from twinwatch.linux.birth import Fenced, Seat
 from twinwatch.linux.gate import reset_signals
 from twinwatch.linux.limits import raise_descriptor_limit
 from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
-from twinwatch.reserve import BehindGate
-from twinwatch.watcher import Watcher
+from twinwatch.watch import reserve
+from twinwatch.watch.reserve import BehindGate
+from twinwatch.watch.watcher import Watcher
 
 EXIT_CRASHED = 70
 EXIT_FENCED = 75

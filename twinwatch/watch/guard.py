@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
-from twinwatch import leavings
 from twinwatch.core import exits, reconcile
 from twinwatch.core.reconcile import (
     Action,
@@ -30,7 +29,6 @@ from twinwatch.core.record import Damage, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import NO_PROCESS, Ending, Health, HookState, Phase, Role
-from twinwatch.hooks import Hooks
 from twinwatch.linux import launch, process, remains
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
@@ -39,11 +37,13 @@ from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import HANGUP_ONLY, Loop
 from twinwatch.linux.statefile import Read, StateMoved
-from twinwatch.nursery import Nursery
-from twinwatch.pair import Pair
-from twinwatch.roster import Guarded, Roster
-from twinwatch.sight import STATUS_WAIT_NS, Sight
-from twinwatch.vitals import Vitals
+from twinwatch.watch import leavings
+from twinwatch.watch.hooks import Hooks
+from twinwatch.watch.nursery import Nursery
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.roster import Guarded, Roster
+from twinwatch.watch.sight import STATUS_WAIT_NS, Sight
+from twinwatch.watch.vitals import Vitals
 
 WORKER = "worker"
 REPORT = "report"

@@ -16,8 +16,8 @@ from twinwatch.linux.gate import Child, Let, Order
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.statefile import Read
-from twinwatch.pair import Pair, describe_exit
-from twinwatch.roster import Guarded
+from twinwatch.watch.pair import Pair, describe_exit
+from twinwatch.watch.roster import Guarded
 
 HOOK = "hook"
 

@@ -11,8 +11,8 @@ from twinwatch.core.reconcile import LEAVING_NS, Rest
 from twinwatch.core.record import Slot
 from twinwatch.core.values import ExitKind
 from twinwatch.linux import adoption, cgroup, remains
-from twinwatch.pair import Pair
-from twinwatch.roster import Guarded
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.roster import Guarded
 
 
 def token_of(pair: Pair, guarded: Guarded) -> str:

@@ -14,7 +14,6 @@ from twinwatch.core.reconcile import UNKILLABLE_PAUSE_NS
 from twinwatch.core.record import NOTE_MAX, PING_OFF, Damage, Ping, Slot
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import Desired, Health, Met, Phase, Role
-from twinwatch.guard import Guard
 from twinwatch.linux import adoption, remains
 from twinwatch.linux.birth import compare_and_write
 from twinwatch.linux.clock import monotonic_ns
@@ -29,8 +28,9 @@ from twinwatch.linux.notify import (
     is_around,
     session_of,
 )
-from twinwatch.pair import Pair
-from twinwatch.roster import Guarded
+from twinwatch.watch.guard import Guard
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.roster import Guarded
 
 NOTIFY = "notify"
 BUSY = "notify-busy"

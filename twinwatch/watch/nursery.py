@@ -9,8 +9,8 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Gate, Let, Order, fork_gated
 from twinwatch.linux.identity import is_dead
 from twinwatch.linux.loop import Loop
-from twinwatch.pair import Pair
-from twinwatch.reserve import BehindGate, Duty
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.reserve import BehindGate, Duty
 
 RESERVE = "reserve"
 _PAUSE_NS = 100 * MILLISECOND_NS

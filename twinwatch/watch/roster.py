@@ -23,7 +23,7 @@ from twinwatch.core.values import (
 )
 from twinwatch.linux.gate import Child
 from twinwatch.linux.statefile import Read
-from twinwatch.vitals import Vitals
+from twinwatch.watch.vitals import Vitals
 
 
 class Guarded:

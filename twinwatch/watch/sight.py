@@ -14,9 +14,9 @@ from twinwatch.linux import process, remains
 from twinwatch.linux.identity import is_stopped
 from twinwatch.linux.launch import generation_variable
 from twinwatch.linux.memory import OomCounter
-from twinwatch.pair import Pair
-from twinwatch.reserve import LEFT_AT_GATE
-from twinwatch.roster import Guarded, Roster
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.reserve import LEFT_AT_GATE
+from twinwatch.watch.roster import Guarded, Roster
 
 STATUS_WAIT_NS = 100 * MILLISECOND_NS  # for an exit status that only the parent can collect
 

@@ -21,8 +21,8 @@ from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import WAKE_SIGNAL, Loop
 from twinwatch.linux.statefile import Read, StateMoved
-from twinwatch.nursery import Nursery
-from twinwatch.pair import Pair
+from twinwatch.watch.nursery import Nursery
+from twinwatch.watch.pair import Pair
 
 TWIN = "twin"
 RETRY = "twin-retry"

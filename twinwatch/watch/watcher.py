@@ -19,8 +19,6 @@ from twinwatch.core.record import Damage, Header, Heartbeat
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import Desired, Phase
-from twinwatch.guard import REPORT, WORKER, Guard
-from twinwatch.hooks import HOOK
 from twinwatch.linux import process, wishes
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns
@@ -31,10 +29,12 @@ from twinwatch.linux.loop import Loop
 from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile, StateMoved, move
-from twinwatch.listener import BUSY, NOTIFY, Listener
-from twinwatch.nursery import RESERVE, Nursery
-from twinwatch.pair import Pair
-from twinwatch.twin import TWIN, Twin
+from twinwatch.watch.guard import REPORT, WORKER, Guard
+from twinwatch.watch.hooks import HOOK
+from twinwatch.watch.listener import BUSY, NOTIFY, Listener
+from twinwatch.watch.nursery import RESERVE, Nursery
+from twinwatch.watch.pair import Pair
+from twinwatch.watch.twin import TWIN, Twin
 
 TICK = "tick"
 _OPEN_TRIES = 50
