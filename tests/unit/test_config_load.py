@@ -280,7 +280,7 @@ def test_every_key_is_documented(place):
     wrong = "{zzz: 1}"
     item = f"{{zzz: 1, http: {wrong}}}, {{tcp: {wrong}}}, {{exec: {wrong}}}, {{notify: {wrong}}}, {{heartbeat: {wrong}}}"
     found = place.problems(
-        f"zzz: 1\npair: p\nwatch: {wrong}\nworkers:\n  w: {{command: [sh], zzz: 1, stop: {wrong}, cgroup: {wrong},\n"
+        f"zzz: 1\npair: p\nwatch: {wrong}\nanchor: {wrong}\nworkers:\n  w: {{command: [sh], zzz: 1, stop: {wrong}, cgroup: {wrong},\n"
         f"    log: {{zzz: 1, rotate: {wrong}}}, ready: {wrong}, health: [{item}], before_start: {wrong},\n"
         f"    resources: {{zzz: 1, action: {wrong}}}, rlimits: {{nofile: {wrong}}},\n"
         f"    restart: {{zzz: 1, backoff: {wrong}, limit: {wrong}}}}}\n"
@@ -288,5 +288,5 @@ def test_every_key_is_documented(place):
     )
     lists = [line.partition("; known: ")[2] for line in found if "unknown key" in line]
     keys = {key for known in lists for key in known.split(", ")}
-    assert (len(lists), len(keys)) == (23, 88)
+    assert (len(lists), len(keys)) == (24, 91)
     assert [key for key in sorted(keys) if f"`{key}`" not in document] == []

@@ -355,7 +355,7 @@ pairs: q
 
 pair: p
 zebra: q
--> 2:1: zebra: unknown key 'zebra'; known: alerts, defaults, groups, pair, watch, workers
+-> 2:1: zebra: unknown key 'zebra'; known: alerts, anchor, defaults, groups, pair, watch, workers
 
 pair: p
 pair: q

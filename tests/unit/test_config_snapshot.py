@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from twinwatch.config import snapshot
 from twinwatch.config.snapshot import SnapshotError, decode, encode, read, write
-from twinwatch.core.spec import Account, Alert, Group, PairSpec, Watch, WorkerSpec
+from twinwatch.core.spec import Account, Alert, Anchor, Group, PairSpec, Watch, WorkerSpec
 
 # What no configuration can hold: the readers refuse it.
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
@@ -26,6 +26,7 @@ SPECS = st.builds(
     PairSpec,
     name=TEXTS,
     watch=st.builds(Watch),
+    anchor=st.builds(Anchor),
     workers=WORKERS,
     groups=st.lists(st.from_type(Group), max_size=2).map(tuple),
     alerts=st.lists(st.from_type(Alert), max_size=2).map(tuple),

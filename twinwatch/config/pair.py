@@ -9,14 +9,23 @@ from itertools import chain, pairwise
 from os.path import normpath
 
 from twinwatch.config.alerts import Sender, read_alerts
-from twinwatch.config.fields import Fields, RefusedError, duration, integer, mapping, show_duration, text
+from twinwatch.config.fields import (
+    Fields,
+    RefusedError,
+    duration,
+    flag,
+    integer,
+    mapping,
+    show_duration,
+    text,
+)
 from twinwatch.config.groups import Groups, Order, read_groups
 from twinwatch.config.problem import Report, quoted
 from twinwatch.config.tree import Mapping, Node, Place, Scalar, Sequence, merge
 from twinwatch.config.worker import OWN_KEYS, Surroundings, lengthen, read_settings, read_worker
 from twinwatch.core.expand import fifo_name, has_sink, log_file
 from twinwatch.core.record import RESERVES_MAX
-from twinwatch.core.spec import PairSpec, Watch, WorkerSpec
+from twinwatch.core.spec import Anchor, PairSpec, Watch, WorkerSpec
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 
 INTERVALS_IN_TIMEOUT = 3  # fewer, and one late heartbeat convicts a healthy twin
@@ -44,6 +53,7 @@ def read_pair(tree: Mapping, folder: str, search_path: str, report: Report) -> P
 def _read_pair(fields: Fields, folder: str, search_path: str) -> PairSpec:
     name = fields.require("pair", _pair_name, "")
     watch = fields.section("watch", _read_watch, Watch())
+    anchor = fields.section("anchor", _read_anchor, Anchor())
     shared = fields.get("defaults", mapping, _NOTHING)
     given = fields.get("workers", mapping, _NOTHING)
     around = Surroundings(folder, search_path, tuple(given.entries))
@@ -63,7 +73,7 @@ def _read_pair(fields: Fields, folder: str, search_path: str) -> PairSpec:
     )
     for problem in chain.from_iterable(problems):
         fields.refuse(problem)
-    return PairSpec(name, watch, tuple(worker.spec for worker in workers), groups.specs, alerts)
+    return PairSpec(name, watch, tuple(worker.spec for worker in workers), groups.specs, alerts, anchor)
 
 
 def _pair_name(node: Node) -> str:
@@ -89,6 +99,14 @@ def _read_watch(fields: Fields) -> Watch:
         )
         raise RefusedError(fields.at("timeout", "interval"), message)
     return watch
+
+
+def _read_anchor(fields: Fields) -> Anchor:
+    usual = Anchor()
+    return Anchor(
+        stop_timeout_ns=fields.get("stop_timeout", duration(SECOND_NS), usual.stop_timeout_ns),
+        keep_workers=fields.get("keep_workers", flag, usual.keep_workers),
+    )
 
 
 def _read_defaults(given: Mapping, report: Report, around: Surroundings) -> Mapping:

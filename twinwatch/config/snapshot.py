@@ -18,6 +18,7 @@ from twinwatch.core.checks import Action, Beat, Health, Probe, ProbeKind, Ready,
 from twinwatch.core.spec import (
     Account,
     Alert,
+    Anchor,
     Backoff,
     Cgroup,
     Group,
@@ -148,6 +149,7 @@ def _generations(directory: str) -> list[int]:
 def _pair(fields: dict[str, Any]) -> PairSpec:
     nested = {
         "watch": Watch(**fields["watch"]),
+        "anchor": Anchor(**fields["anchor"]),
         "workers": tuple(map(_worker, fields["workers"])),
         "groups": tuple(map(_group, fields["groups"])),
         "alerts": tuple(Alert(**_frozen(alert)) for alert in fields["alerts"]),

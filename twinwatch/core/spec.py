@@ -194,6 +194,18 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """How the third guard ends. Without an anchor it means nothing.
+
+    `stop_timeout_ns`: what has not ended so long after SIGTERM is killed. `keep_workers`: at a restart that its
+    init tells as one, the anchor leaves alone, and its successor adopts the pair.
+    """
+
+    stop_timeout_ns: int = 60 * SECOND_NS
+    keep_workers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PairSpec:
     """One published configuration.
 
@@ -207,6 +219,7 @@ class PairSpec:
     workers: tuple[WorkerSpec, ...] = ()
     groups: tuple[Group, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    anchor: Anchor = Anchor()
     source: str = ""
     source_device: int = 0
     source_inode: int = 0
