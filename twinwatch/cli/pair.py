@@ -17,6 +17,11 @@ def add(commands: Commands) -> None:
     """`up`, `down` and `reload`."""
     _add_up(commands)
     down = add_command(commands, "down", "stop the workers, then the pair; nothing comes back", json=True)
+    down.add_argument(
+        "--temporary",
+        action="store_true",
+        help="until the anchor or the machine is started again; without it, until `up`",
+    )
     add_timeout(down, None, "give up after")
     down.set_defaults(run=_down)
     reload = add_command(
@@ -35,15 +40,21 @@ def _add_up(commands: Commands) -> None:
         json=True,
     )
     up.add_argument("file", metavar="CONFIG", nargs="?", help="the file (default: as the pair is found)")
+    up.add_argument(
+        "--if-wished", action="store_true", help="do nothing (exit 0) where `down` said to stay down"
+    )
     add_timeout(up, 60, "give up after")
     up.set_defaults(run=_up)
 
 
 def _up(args: argparse.Namespace, output: "Output") -> int:
     from twinwatch.cli.output import remark
-    from twinwatch.control.up import up
+    from twinwatch.control.up import is_wished, up
 
-    status = up(configuration(args), os.environ, timeout_s=args.timeout, progress=remark)
+    path = configuration(args)
+    if args.if_wished and not is_wished(path, os.environ):
+        return 0
+    status = up(path, os.environ, timeout_s=args.timeout, progress=remark)
     _show_status(status, args, output)
     return 0 if status["state"] == "up" else 1
 
@@ -52,7 +63,7 @@ def _down(args: argparse.Namespace, output: "Output") -> int:
     from twinwatch.cli.output import remark
     from twinwatch.control.down import down
 
-    status = down(find_target(args), timeout_s=args.timeout, progress=remark)
+    status = down(find_target(args), timeout_s=args.timeout, progress=remark, temporary=args.temporary)
     if args.json:
         output.json(status)
     else:

@@ -1,5 +1,6 @@
 """A living pair's state file, opened by a command-line call."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,10 +9,10 @@ from twinwatch.control.errors import NOT_RUNNING, ControlError
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import WATCHER_ROLES, Role
-from twinwatch.linux import machine, process
+from twinwatch.linux import machine, process, sole
 from twinwatch.linux.birth import Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns
-from twinwatch.linux.identity import is_alive
+from twinwatch.linux.identity import ProcessGone, is_alive, open_pid
 from twinwatch.linux.loop import WAKE_SIGNAL
 from twinwatch.linux.paths import Paths, check_owned
 from twinwatch.linux.statefile import StateFile, StateMoved
@@ -86,6 +87,21 @@ def wake(state: StateFile) -> int:
     for slot in living.values():
         process.end(slot.identity, WAKE_SIGNAL)
     return len(living)
+
+
+def wake_anchor(paths: Paths) -> bool:
+    """Have a living anchor look; whether there is one. It holds its lock when its PID is looked at again."""
+    pid = sole.holder(paths)
+    if not pid:
+        return False
+    try:
+        pidfd = open_pid(pid)
+    except ProcessGone:
+        return False
+    try:
+        return sole.holder(paths) == pid and process.send(pidfd, WAKE_SIGNAL)
+    finally:
+        os.close(pidfd)
 
 
 def _has_reserve(state: StateFile) -> bool:

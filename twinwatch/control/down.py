@@ -30,10 +30,13 @@ _LOOK_AGAIN_NS = SECOND_NS // 5
 _LOOK = "look"
 
 
-def down(target: Target, *, timeout_s: float | None, progress: Callable[[str], None]) -> dict[str, object]:
+def down(
+    target: Target, *, timeout_s: float | None, progress: Callable[[str], None], temporary: bool = False
+) -> dict[str, object]:
     """End every worker in reverse order, then both watchers and their reserves.
 
-    Returns the status afterwards. A pair that is down already is left as it is.
+    Returns the status afterwards. A pair that is down already is left as it is. `temporary`: the wish that
+    outlasts it stays, so that an anchor's next start, or the next boot, starts the pair again.
 
     Raises:
         ControlError: something does not end in time; it says what.
@@ -45,14 +48,15 @@ def down(target: Target, *, timeout_s: float | None, progress: Callable[[str], N
         if not os.path.exists(f"{paths.runtime}/state"):
             return status_of(paths)
         with access.opened(paths) as state:
+            wish = wishes.read(paths).pair if temporary else Desired.STOP
             access.change_header(state, desired=Desired.STOP)
-            wishes.keep(paths, state)
+            wishes.keep(paths, state, wish)
             access.wake(state)
             progress(f"stopping pair {paths.pair}")
             _end_workers(paths, state, timeout_s)
             _end_strays(paths, _spec(paths, state), timeout_s)
             _end_watchers(paths, state, timeout_s)
-            wishes.keep(paths, state)
+            wishes.keep(paths, state, wish)
         _remove(paths)
     return status_of(paths)
 

@@ -5,17 +5,16 @@ from collections.abc import Callable
 from twinwatch.config import snapshot
 from twinwatch.control.access import POLL_MS
 from twinwatch.control.errors import ControlError
-from twinwatch.core.record import Damage, Slot
+from twinwatch.core.record import Damage
+from twinwatch.core.settled import is_settled
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import SECOND_NS
-from twinwatch.core.values import WATCHER_ROLES, Desired, ExitKind, Phase
+from twinwatch.core.values import WATCHER_ROLES, Phase
 from twinwatch.linux import process
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
-
-_SETTLED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.STOPPED, Phase.FATAL})
 
 
 def wait_for(is_done: Callable[[], bool], timeout_s: float | None, complaint: Callable[[], str]) -> None:
@@ -56,17 +55,3 @@ def missing(state: StateFile, spec: PairSpec) -> str:
             unready = slot.phase is Phase.RUNNING and not slot.ready
             return f"{slot.label or name} is " + ("not ready" if unready else slot.phase.name.lower())
     return ""
-
-
-def is_settled(slot: Slot, name: str, instance: int, spec: PairSpec) -> bool:
-    """Whether a slot is where it stays: running as it should be now, ended for good, or given up."""
-    if (slot.name, slot.instance) != (name, instance):
-        return False
-    worker = next(worker for worker in spec.workers if worker.name == name)
-    if slot.phase is Phase.RUNNING:
-        is_job = worker.ready is not None and worker.ready.exit
-        right = slot.birth_hash == worker.birth_hash and slot.generation > slot.end_generation
-        return right and (slot.ready or is_job)
-    if slot.phase is Phase.STOPPED and slot.desired is Desired.RUN:
-        return slot.generation > slot.end_generation and slot.exit.kind is not ExitKind.NONE
-    return slot.phase in _SETTLED

@@ -12,7 +12,7 @@ from twinwatch.core.checks import NO_HEALTH
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Health, Phase, Role
-from twinwatch.linux import machine, wishes
+from twinwatch.linux import machine, sole, wishes
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.paths import Paths
@@ -44,6 +44,7 @@ def status_of(paths: Paths) -> dict[str, Any]:
 
 def _absent(paths: Paths) -> dict[str, Any]:
     kept = wishes.read(paths)
+    anchor = sole.holder(paths)
     return {
         "schema": SCHEMA,
         "pair": paths.pair,
@@ -51,7 +52,7 @@ def _absent(paths: Paths) -> dict[str, Any]:
         "desired": kept.pair.name.lower(),
         "config_generation": 0,
         "boot_id": machine.boot_id().hex(),
-        "anchor": None,
+        "anchor": {"pid": anchor, "alive": True, "phase": "idle"} if anchor else None,
         "watchers": {role.label: None for role in WATCHER_ROLES},
         "workers": [],
     }
@@ -70,7 +71,7 @@ def _document(paths: Paths, state: StateFile, header: Header) -> dict[str, Any]:
         "desired": header.desired.name.lower(),
         "config_generation": header.config_generation,
         "boot_id": header.boot_id.hex(),
-        "anchor": None,
+        "anchor": _watcher(state, Role.ANCHOR, now_ns),
         "watchers": watchers,
         "workers": shown,
     }
@@ -115,7 +116,7 @@ def _watcher(state: StateFile, role: Role, now_ns: int) -> dict[str, Any] | None
         "alive": alive,
         "generation": slot.generation,
         "phase": slot.phase.name.lower() if alive else "stopped",
-        "born_by": _born_by(slot),
+        "born_by": "init" if role is Role.ANCHOR else _born_by(slot),
         "uptime_s": _seconds(now_ns - slot.born_ns) if alive else None,
         "heartbeat_age_s": _seconds(now_ns - beat.at_ns) if beat.generation == slot.generation else None,
         "reserves": [i.pid for i in reserves.identities if is_alive(i)] if reserves else [],

@@ -42,13 +42,13 @@ def pair_name(path: str, environ: Mapping[str, str]) -> str:
     try:
         return load(path, environ).name
     except ConfigError:
-        name = _bare_name(path)
+        name = bare_name(path)
         if name is None:
             raise
         return name
 
 
-def _bare_name(path: str) -> str | None:
+def bare_name(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("pair:")]

@@ -17,12 +17,15 @@ from twinwatch.control import access, registry, settle
 from twinwatch.control.errors import NOT_ALLOWED, ControlError
 from twinwatch.control.operator import exclusive
 from twinwatch.control.status import status_of
+from twinwatch.control.target import pair_name
 from twinwatch.core.record import Damage, Header, Slot
 from twinwatch.core.spec import PairSpec, WorkerSpec
+from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Exit, ExitKind, Phase, Role
-from twinwatch.linux import cgroup, machine, statefile, wishes
+from twinwatch.linux import cgroup, machine, process, statefile, wishes
 from twinwatch.linux.birth import Newborn, Seat, respawn
 from twinwatch.linux.clock import monotonic_ns
+from twinwatch.linux.daemon import detach
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.gate import Child, Gate, Let, fork_gated
 from twinwatch.linux.identity import is_alive
@@ -44,28 +47,71 @@ def up(
         ControlError: refused, or not whole in time.
         PathError: a directory cannot be used.
     """
-    spec = load(config_path, environ)
-    refuse_cgroups(spec, cgroup.parent())
-    inherited = tuple((name, value) for name, value in spec.environment if name not in _DROPPED)
-    spec = replace(spec, environment=inherited)
+    spec = read(config_path, environ)
     paths = locate(spec.name, environ)
-    _refuse_other_owner(paths, environ)
     with exclusive(paths, progress, timeout_s):
-        prepare(paths)
-        state = _state(paths, spec)
+        state = make_ready(paths, spec, environ)
         try:
-            access.change_header(state, desired=Desired.RUN)
-            wishes.keep(paths, state)
             if not access.living_watchers(state):
                 progress(f"starting pair {spec.name}")
-                if any(worker.cgroup for worker in spec.workers):
-                    cgroup.settle(spec.name)
-                _seed(paths, state)
+                _begin(paths, state, spec)
             access.wake(state)
             settle.until_whole(paths, state, timeout_s, progress)
         finally:
             state.close()
     return status_of(paths)
+
+
+def is_wished(config_path: str, environ: Mapping[str, str]) -> bool:
+    """Whether nobody has said that the pair is to stay down."""
+    return wishes.read(locate(pair_name(config_path, environ), environ)).pair is Desired.RUN
+
+
+def read(config_path: str, environ: Mapping[str, str]) -> PairSpec:
+    """The configuration, with the environment that its workers inherit.
+
+    Raises:
+        ConfigError, ControlError.
+    """
+    spec = load(config_path, environ)
+    refuse_cgroups(spec, cgroup.parent())
+    inherited = tuple((name, value) for name, value in spec.environment if name not in _DROPPED)
+    return replace(spec, environment=inherited)
+
+
+def make_ready(paths: Paths, spec: PairSpec, environ: Mapping[str, str]) -> StateFile:
+    """Directories and a state file in which the pair is to run. Call it under the operator lock.
+
+    Raises:
+        ControlError, PathError.
+    """
+    _refuse_other_owner(paths, environ)
+    prepare(paths)
+    state = _state(paths, spec)
+    try:
+        access.change_header(state, desired=Desired.RUN)
+        wishes.keep(paths, state)
+    except BaseException:
+        state.close()
+        raise
+    return state
+
+
+def _begin(paths: Paths, state: StateFile, spec: PairSpec) -> None:
+    """Have a living anchor give birth to the watchers, so that they are its init's; else do it here."""
+    if access.wake_anchor(paths) and _is_taken_up(state):
+        return
+    if any(worker.cgroup for worker in spec.workers):
+        cgroup.settle(spec.name)
+    _seed(paths, state)
+
+
+def _is_taken_up(state: StateFile) -> bool:
+    """Whether a watcher comes to live; an anchor that stands still is not waited for."""
+    deadline_ns = monotonic_ns() + state.lock.timeout_ns + SECOND_NS
+    while not access.living_watchers(state) and monotonic_ns() < deadline_ns:
+        process.pause(access.POLL_MS)
+    return bool(access.living_watchers(state))
 
 
 def refuse_cgroups(spec: PairSpec, above: str) -> None:
@@ -213,6 +259,8 @@ def _create(paths: Paths, spec: PairSpec) -> StateFile:
     slots = {index: wishes.restored(slot, kept) for index, slot in slots.items()}
     for role in WATCHER_ROLES:
         slots[role.slot] = replace(slots[role.slot], desired=Desired.RUN)
+    if Role.ANCHOR.label in kept.slots:  # its generations only grow, like all others
+        slots[Role.ANCHOR.slot] = wishes.restored(Slot(Role.ANCHOR.label, phase=Phase.STOPPED), kept)
     try:
         statefile.create(paths.runtime, header, slots)
     except ValueError as error:
@@ -320,13 +368,7 @@ def _execute_watcher(gate: Gate, paths: Paths) -> None:
     order = gate.take_order() if readable else None
     if order is None or order.let is not Let.ROLE:
         return
-    os.chdir("/")
-    os.umask(0o022)
-    null = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(paths.own_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.dup2(errors, 2)
+    detach(paths.own_log)
     boot = os.path.join(os.path.dirname(os.path.abspath(reserve.__file__)), "boot.py")
     arguments = [
         paths.runtime_base,

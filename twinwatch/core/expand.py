@@ -16,7 +16,9 @@ SINK_PREFIX = "_log."  # no worker of a user's begins with `_`
 STAMP = "stamp"  # the service that puts the time before each line
 
 # Addressed to the process that published the configuration, not to its workers.
-_PRIVATE_NAMES = frozenset({"NOTIFY_SOCKET"})
+_PRIVATE_NAMES = frozenset(
+    {"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "MANAGERPID", "SYSTEMD_EXEC_PID"}
+)
 _PRIVATE_PREFIXES = ("LISTEN_", "WATCHDOG_", "TWINWATCH_")
 
 

@@ -6,6 +6,7 @@ fatal       a worker was given up: it stays down until a person brings it back
 wedged      something cannot go on: a lock is not let go, a process outlives KILL or may not be
             signalled, no child can be forked or recorded, a watcher crashed on a slot
 twin-lost   a watcher died or was convicted, and its role has a new holder
+anchor-lost the anchor died: what no pair survives is not covered until its init has started it again
 unhealthy   a worker was convicted by a check, or was not ready in time
 escaped     a process of a worker left its group and outlived its leader
 resources   a worker used more than it may
@@ -29,7 +30,7 @@ Event = dict[str, Any]
 
 # The gravest first: a message about several kinds is of the first of them.
 KINDS = (
-    *("fatal", "wedged", "twin-lost", "unhealthy", "escaped"),
+    *("fatal", "wedged", "twin-lost", "anchor-lost", "unhealthy", "escaped"),
     *("resources", "hook", "log", "exited", "restarted"),
 )
 
@@ -41,6 +42,7 @@ _KIND_OF = {
     "hook-failed": "hook",
     "rotate-failed": "log",
     "escaped-ended": "escaped",
+    "anchor-lost": "anchor-lost",
     "wedged": "wedged",
     "cannot-stop": "wedged",
     "unknowable": "wedged",

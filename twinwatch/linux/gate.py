@@ -177,11 +177,12 @@ def _first_acts(gate: Gate, kept: tuple[int, ...]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _EVERY_SIGNAL)
 
 
-def reset_signals() -> None:
+def reset_signals(*, unblock: bool = True) -> None:
     """Once, in a new interpreter: what a shell had ignored is not passed on to workers."""
     for number in _EVERY_SIGNAL - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_IGN if number in IGNORED_SIGNALS else signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if unblock:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def close_all_but(kept: set[int]) -> None:

@@ -75,6 +75,11 @@ class Paths:
         return f"{self.state}/alive"
 
     @property
+    def anchor_lock(self) -> str:
+        """Held by the anchor for life: there is one at most."""
+        return f"{self.state}/anchor"
+
+    @property
     def wishes(self) -> str:
         return f"{self.state}/desired.json"
 

@@ -65,10 +65,11 @@ def child_status(pidfd: int, *, reap: bool) -> int | None:
         return None
     if result is None:
         return None
-    return _raw_status(result.si_code, result.si_status)
+    return raw_status(result.si_code, result.si_status)
 
 
-def _raw_status(code: int, value: int) -> int:
+def raw_status(code: int, value: int) -> int:
+    """A wait status as `waitpid` gives it, from what `waitid` gives."""
     if code == os.CLD_EXITED:
         return value << 8
     return value | (0x80 if code == os.CLD_DUMPED else 0)

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from twinwatch.core.record import Damage, Slot
-from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Phase
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Phase, Role
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
 
@@ -31,12 +31,16 @@ def read(paths: Paths) -> Wishes:
         return Wishes()
 
 
-def keep(paths: Paths, state: StateFile) -> None:
-    """Write down what the state file says now; of a damaged slot, what was written down before."""
+def keep(paths: Paths, state: StateFile, pair: Desired | None = None) -> None:
+    """Write down what the state file says now; of a damaged slot, what was written down before.
+
+    `pair`: what is wished of the pair, where that is not what the state file says.
+    """
     header = state.header()
     slots: dict[str, tuple[Desired, int]] = {}
     lost: dict[str, tuple[Desired, int]] = {}
-    for index in (*(role.slot for role in WATCHER_ROLES), *range(FIRST_WORKER_SLOT, header.slots)):
+    roles = (*WATCHER_ROLES, Role.ANCHOR)
+    for index in (*(role.slot for role in roles), *range(FIRST_WORKER_SLOT, header.slots)):
         try:
             slot = state.slot(index)
         except Damage:
@@ -44,7 +48,7 @@ def keep(paths: Paths, state: StateFile) -> None:
             continue
         if slot.name and (slot.phase is not Phase.FREE or index < FIRST_WORKER_SLOT):
             slots[slot.label] = (slot.desired, slot.generation)
-    write(paths, Wishes(header.desired, lost | slots))
+    write(paths, Wishes(header.desired if pair is None else pair, lost | slots))
 
 
 def write(paths: Paths, wishes: Wishes) -> None:

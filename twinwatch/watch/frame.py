@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -27,16 +28,21 @@ EXIT_FENCED = 75
 def main(paths: Paths, seat: Seat) -> NoReturn:
     """Be a watcher; in a forked child, be what its gate lets through. Never returns."""
     reset_signals()
+    begin(lambda: _live(paths, seat, None))
+
+
+def begin(live: Callable[[], BehindGate]) -> NoReturn:
+    """Live one life, then those of the children that unwind to here: `live` returns only in such a child."""
     raise_descriptor_limit()
     gc.collect()
     gc.freeze()
-    notify: NotifySocket | None = None
+    born = live()
     while True:
-        born = _live(paths, seat, notify)
         gc.collect()  # what the parent left is gone before new descriptors get its numbers
-        notify = born.duty.notify
-        seat = reserve.live(born.gate, born.duty)
+        duty = born.duty
+        seat = reserve.live(born.gate, duty)
         gc.enable()
+        born = _live(duty.paths, seat, duty.notify)
 
 
 def _live(paths: Paths, seat: Seat, notify: NotifySocket | None) -> BehindGate:

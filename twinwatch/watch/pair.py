@@ -1,6 +1,7 @@
 """What an acting process has of its pair: directories, state file, configuration, event log, seat."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from twinwatch.core.record import Slot
@@ -24,10 +25,13 @@ class Pair:
     seat: Seat
     events: EventLog
     notify: NotifySocket | None = None
+    on_tell: Callable[[str, dict[str, object]], None] | None = None
     _queue: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
 
     def tell(self, event: str, **details: object) -> None:
         self._queue.append((monotonic_ns(), event, details))
+        if self.on_tell is not None:
+            self.on_tell(event, details)
 
     def tell_change(self, old: Slot, new: Slot, reason: str) -> None:
         """One event for each change of state: slot, old, new, reason, generation, exit."""

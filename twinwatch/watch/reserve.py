@@ -25,7 +25,8 @@ from twinwatch.core.values import Exit as End
 from twinwatch.linux import launch, process
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
-from twinwatch.linux.gate import Gate, Let, Order
+from twinwatch.linux.daemon import detach
+from twinwatch.linux.gate import Gate, Let, Order, reset_signals
 from twinwatch.linux.identity import identify_self
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.notify import NotifySocket
@@ -61,6 +62,8 @@ class BehindGate(BaseException):
 
 def live(gate: Gate, duty: Duty) -> Seat:
     """Wait behind the gate. Returns with a watcher's seat, or not at all."""
+    if duty.role is Role.ANCHOR:
+        _leave_anchor(duty)
     if _wait(gate, duty):
         order = gate.take_order()
         if order is None or order.let is Let.LEAVE:
@@ -70,7 +73,15 @@ def live(gate: Gate, duty: Duty) -> Seat:
         if order.let is Let.HOOK:
             _become_hook(duty, order)
         return _become_watcher(gate, order)
+    if duty.role is Role.ANCHOR:  # its role is its init's to give
+        os._exit(LEFT_AT_GATE)
     return _take_over(gate, duty)
+
+
+def _leave_anchor(duty: Duty) -> None:
+    """What a watcher does not have of its parent: its signal handlers, its output, its directory."""
+    reset_signals()
+    detach(duty.paths.own_log)
 
 
 def _wait(gate: Gate, duty: Duty) -> bool:
@@ -87,6 +98,8 @@ def _wait(gate: Gate, duty: Duty) -> bool:
             return False
         on_time = monotonic_ns() - before < timeout_ns + timeout_ns // 2
         if vigil.is_all_still(on_time=on_time):  # R13
+            if duty.role is Role.ANCHOR:
+                os._exit(LEFT_AT_GATE)
             process.send(gate.parent_pidfd, signal.SIGKILL)
 
 

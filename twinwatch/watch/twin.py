@@ -1,4 +1,4 @@
-"""The other watcher, as this one sees it: alive, standing still, dead, to be born again.
+"""A watcher as its twin or the anchor sees it: alive, standing still, dead, to be born again.
 
 Nothing makes its role claimable but a readable pidfd (R17): a twin that was sent KILL and does not die
 keeps its role, and the pair runs on one watcher and says so.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from twinwatch.core import exits, judge, spacing
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
-from twinwatch.core.values import Desired, Ending, Exit, Phase
+from twinwatch.core.values import Desired, Ending, Exit, Phase, Role
 from twinwatch.linux import process
 from twinwatch.linux.birth import Newborn, compare_and_write, respawn
 from twinwatch.linux.clock import monotonic_ns
@@ -25,19 +25,20 @@ from twinwatch.watch.nursery import Nursery
 from twinwatch.watch.pair import Pair
 
 TWIN = "twin"
-RETRY = "twin-retry"
 _RETRY_NS = 100 * MILLISECOND_NS
 _KILL_AGAIN_NS = 5 * SECOND_NS
 
 
 class Twin:
-    """Holds at most one pidfd: of the twin role's current holder."""
+    """Holds at most one pidfd: of the role's current holder."""
 
-    def __init__(self, pair: Pair, loop: Loop, nursery: Nursery) -> None:
+    def __init__(self, pair: Pair, loop: Loop, nursery: Nursery, role: Role) -> None:
         self._pair = pair
         self._loop = loop
         self._nursery = nursery
-        self.role = pair.seat.role.twin
+        self.role = role
+        self._key = (TWIN, role.slot)
+        self._retry = f"{TWIN}-{role.label}"
         self._read = Read(Slot(), -1)
         self._pidfd = -1
         self._is_dead = True
@@ -95,7 +96,12 @@ class Twin:
             return
         self._is_dead = self._pidfd < 0
         if self._pidfd >= 0:
-            self._loop.add(self._pidfd, (TWIN, 0))
+            self._loop.add(self._pidfd, self._key)
+
+    def close(self) -> None:
+        """Let go of its process."""
+        self._drop()
+        self._loop.set_deadline(self._retry, None)
 
     def _drop(self) -> None:
         if self._pidfd >= 0:
@@ -134,11 +140,11 @@ class Twin:
         now_ns = monotonic_ns()
         due_ns = spacing.not_before_ns(self._read.slot.births_ns, now_ns)
         if due_ns > now_ns:
-            self._loop.set_deadline(RETRY, due_ns)
+            self._loop.set_deadline(self._retry, due_ns)
             return
         child = self._nursery.take()
         if child is None or not self._bear(child):
-            self._loop.set_deadline(RETRY, now_ns + _RETRY_NS)
+            self._loop.set_deadline(self._retry, now_ns + _RETRY_NS)
 
     def _bear(self, child: Child) -> bool:
         """False: neither is it born nor does it live; try again later."""
@@ -165,7 +171,7 @@ class Twin:
         self._killed_ns = 0
         self._is_dead = False
         self._pidfd, child.pidfd = child.pidfd, -1
-        self._loop.add(self._pidfd, (TWIN, 0))
+        self._loop.add(self._pidfd, self._key)
         child.close()
         self._pair.tell_change(old, born.slot, "the twin was dead")
         return True
@@ -178,22 +184,32 @@ class Twin:
 
     # ------------------------------------------------------------ standing still
 
-    def judge(self, now_ns: int) -> None:
-        """One tick: end a twin that stands still while this judge was on time."""
+    def observe(self, now_ns: int) -> None:
+        """One tick: look whether its heartbeat moves."""
         if self._is_dead or self._pidfd < 0:
             return
-        state, watch = self._pair.state, self._pair.spec.watch
-        generation = self._read.slot.generation
-        beat = state.heartbeat(self.role)
+        watch = self._pair.spec.watch
         self._suspicion = judge.observe(
             self._suspicion,
-            generation,
-            beat.sequence,
+            self._read.slot.generation,
+            self._pair.state.heartbeat(self.role).sequence,
             now_ns=now_ns,
             interval_ns=watch.interval_ns,
             timeout_ns=watch.timeout_ns,
         )
-        if judge.is_hung(self._suspicion, watch.timeout_ns) and now_ns >= self._killed_ns:
+
+    def is_still(self) -> bool:
+        """Its heartbeat was not seen to move for longer than a living one's ever stands still."""
+        return self._suspicion.still_ns >= self._pair.spec.watch.timeout_ns
+
+    def is_hung(self) -> bool:
+        """It stood still for too long, while this judge was on time."""
+        watched = not self._is_dead and self._pidfd >= 0
+        return watched and judge.is_hung(self._suspicion, self._pair.spec.watch.timeout_ns)
+
+    def judge(self, now_ns: int) -> None:
+        """End one that stands still."""
+        if self.is_hung() and now_ns >= self._killed_ns:
             self._convict(now_ns)
 
     def _convict(self, now_ns: int) -> None:

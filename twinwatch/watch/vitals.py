@@ -141,3 +141,18 @@ class Vitals:
         """A sign has come, and nothing is overdue."""
         heard = [silence for silence in (self._beat, self._ping) if silence and silence.has_begun]
         return bool(heard) and not self.verdict()
+
+
+def has_signed_off(path: str) -> bool:
+    """Whether the last word in a heartbeat file was that its worker is done."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return False
+    try:
+        file = beatfile.unpack(os.pread(fd, beatfile.SIZE, 0))
+    finally:
+        os.close(fd)
+    return file is not None and file.is_signed_off

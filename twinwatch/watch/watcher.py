@@ -15,12 +15,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from twinwatch.config import snapshot
-from twinwatch.core.record import Damage, Header, Heartbeat
-from twinwatch.core.spec import PairSpec
-from twinwatch.core.timing import SECOND_NS
+from twinwatch.core.record import Damage, Header
 from twinwatch.core.values import Desired, Phase
-from twinwatch.linux import process, wishes
-from twinwatch.linux.birth import Fenced, Seat, compare_and_write
+from twinwatch.linux import process
+from twinwatch.linux.birth import Fenced, Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.gate import set_comm
@@ -28,19 +26,17 @@ from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
-from twinwatch.linux.statefile import StateFile, StateMoved, move
+from twinwatch.linux.statefile import StateMoved
+from twinwatch.watch.anchored import ANCHOR, Anchored
 from twinwatch.watch.guard import REPORT, WORKER, Guard
 from twinwatch.watch.hooks import HOOK
 from twinwatch.watch.listener import BUSY, NOTIFY, Listener
 from twinwatch.watch.nursery import RESERVE, Nursery
 from twinwatch.watch.pair import Pair
+from twinwatch.watch.tenure import Tenure, open_pair
 from twinwatch.watch.twin import TWIN, Twin
 
 TICK = "tick"
-_OPEN_TRIES = 50
-_OPEN_PAUSE_MS = 20
-_DAMAGE_TICKS = 3
-_DAMAGE_PAUSE_MS = 20
 
 
 class Watcher:
@@ -50,25 +46,23 @@ class Watcher:
         self._own_pidfd = os.pidfd_open(os.getpid())
         self._loop = Loop()
         self._loop.catch_wake_signal()
-        spec, state = _open(paths)
+        spec, state = open_pair(paths)
         events = EventLog(paths.events, paths.pair, f"{seat.role.label}.{seat.generation}")
         self.pair = Pair(paths, spec, state, seat, events, notify)
         seat.config_generation = spec.generation
-        state.lock.timeout_ns = spec.watch.timeout_ns
-        state.lock.on_wait = self._beat_if_due
+        self._tenure = Tenure(self.pair, self._reopened)
         self._nursery = Nursery(self.pair, self._loop, self._own_pidfd)
         self.guard = Guard(self.pair, self._loop, self._nursery)
-        self._twin = Twin(self.pair, self._loop, self._nursery)
+        self._twin = Twin(self.pair, self._loop, self._nursery, seat.role.twin)
         self.guard.sight.twin_generation = self._twin.living_generation
         self.guard.sight.twin_born_ns = self._twin.born_ns
         self.guard.wake_twin = self._twin.wake
+        self._anchor = Anchored(self.pair, self._loop)
         self._listener = Listener(self.pair, self._loop, self.guard)
-        self._beat = Heartbeat(seat.generation)
         self._alive = _hold_alive_lock(paths)
         self._retiring = False
         self._told: set[str] = set()
         self._is_leaving = False  # its notify socket is not the pair's: it comes back with the right one
-        self._damaged_ns = 0  # since when the header cannot be believed
 
     # ------------------------------------------------------------ life
 
@@ -86,26 +80,15 @@ class Watcher:
             continue
 
     def _take_seat(self) -> None:
-        """Say in the slot that this process watches now."""
         set_comm(f"twinwatch-{self.pair.seat.role.label}")
-        state, seat = self.pair.state, self.pair.seat
-        seat.check(state)
-        old = seat.own(state)
-        if old is None or old.identity.pid != os.getpid():
-            raise Fenced
-        self._write_own(Phase.RUNNING)
+        old, seat = self._tenure.take(), self.pair.seat
         if seat.former is not None:
             self.pair.tell_change(seat.former, old, "its reserve took over")
             seat.former = None
         self.pair.tell_change(old, replace(old, phase=Phase.RUNNING), f"watching as {seat.role.label}")
 
-    def _write_own(self, phase: Phase) -> None:
-        state, seat = self.pair.state, self.pair.seat
-        while True:
-            read = state.read(seat.role.slot)
-            slot = replace(read.slot, phase=phase, config_generation=seat.config_generation, ready=True)
-            if compare_and_write(state, seat, seat.role.slot, read, slot):
-                return
+    def _reopened(self) -> None:
+        self.guard.adopt(self.pair.spec)
 
     def _round(self) -> bool:
         """Wait for what happens, and act on it. True: this watcher is done."""
@@ -128,26 +111,11 @@ class Watcher:
             self.pair.flush()
             self.guard.look_at_all()  # what this round had in hand is not lost
         except StateMoved:
-            self._recover_path()
+            self._tenure.recover_path()
         except Damage as damage:
-            self._bear_damage(damage)
+            self._tenure.bear_damage(damage)
+            self.guard.look_at_all()
         return False
-
-    def _bear_damage(self, damage: Damage) -> None:
-        """The header cannot be believed. The twin may know its very version; after some ticks, rebuild it."""
-        now_ns = monotonic_ns()
-        if not self._damaged_ns:
-            self._damaged_ns = now_ns
-            self.pair.tell("damaged", slot="header", reason=damage.what)
-        elif now_ns - self._damaged_ns > _DAMAGE_TICKS * self.pair.spec.watch.interval_ns:
-            self._damaged_ns = 0
-            stopped = wishes.read(self.pair.paths).pair is Desired.STOP
-            if self.pair.state.rebuild_header(stopped=stopped):
-                self.pair.tell("rebuilt", slot="header", reason="from memory: nobody knew its version")
-        self.pair.flush()
-        process.pause(_DAMAGE_PAUSE_MS)
-        self._beat_if_due()
-        self.guard.look_at_all()
 
     def _dispatch(self, key: tuple[str, int]) -> None:
         kind, number = key
@@ -166,6 +134,8 @@ class Watcher:
             self._look()
             self._recall_quarantine()
             self.guard.owned_by(self.pair.seat.role.twin)
+        elif kind == ANCHOR:
+            self._anchor.died()
         else:
             self._look()
 
@@ -187,11 +157,12 @@ class Watcher:
         self._beat_now(now_ns)
         self._loop.set_deadline(TICK, now_ns + interval_ns)
         if not self.pair.state.is_at_path():
-            self._recover_path()
+            self._tenure.recover_path()
         self._keep_snapshot()
-        self._mend_own_slot()
+        self._tenure.mend_own_slot()
         self.pair.seat.check(self.pair.state)
         self._look()
+        self._twin.observe(now_ns)
         self._twin.judge(now_ns)
         self._keep_contact()
         self._listener.tick(now_ns)
@@ -245,47 +216,20 @@ class Watcher:
             self.pair.flush()
             raise Fenced
 
-    def _mend_own_slot(self) -> None:
-        """Nobody knows this role's record better than its holder."""
-        seat, state = self.pair.seat, self.pair.state
-        try:
-            state.read(seat.role.slot)
-        except Damage as damage:
-            if not seat.mend(state):
-                raise
-            self.pair.tell("repaired", slot=seat.role.label, reason=damage.what)
-
     def _look(self) -> None:
         """Something may have changed: configuration, wishes, slots."""
-        header = self._header()
+        header = self._tenure.header()
         if header.config_generation != self.pair.seat.config_generation:
             self._adopt(header)
         if header.desired is Desired.STOP:
             self.guard.look_at_all()
         self.guard.catch_up()
         self._twin.look()
-
-    def _header(self) -> Header:
-        """Repaired from memory where it was damaged."""
-        return self.pair.state.mended_header(self.pair.tell)
+        self._anchor.look()
 
     def _beat_now(self, now_ns: int) -> None:
         quarantined = next(iter(self.guard.quarantined), -1)
-        self._beat = replace(
-            self._beat,
-            sequence=self._beat.sequence + 1,
-            at_ns=now_ns,
-            handling=1 + quarantined,
-            config_generation=self.pair.seat.config_generation,
-            notify_inode=self.pair.notify.inode if self.pair.notify else 0,
-        )
-        self.pair.state.beat(self.pair.seat.role, self._beat)
-
-    def _beat_if_due(self) -> None:
-        """While the lock is waited for: a wait is not a hang."""
-        now_ns = monotonic_ns()
-        if now_ns - self._beat.at_ns >= self.pair.spec.watch.interval_ns:
-            self._beat_now(now_ns)
+        self._tenure.beat(now_ns, handling=1 + quarantined)
 
     def _adopt(self, header: Header) -> None:
         """Take the published configuration over; reserves that carry the old one leave."""
@@ -300,57 +244,14 @@ class Watcher:
         self._keep_socket()
         self._nursery.renew()
         self.guard.adopt(spec)
-        self._write_own(Phase.RUNNING)
+        self._tenure.write_own(Phase.RUNNING)
         self.pair.tell("configuration", generation=spec.generation)
-
-    # ------------------------------------------------------------ a lost runtime directory
-
-    def _recover_path(self) -> None:
-        """The runtime directory was deleted or replaced (R12)."""
-        state = self.pair.state
-        if self._is_overtaken():
-            os.unlink(state.path)
-        if not os.path.exists(state.path):
-            with state.lock:
-                move(state)
-            self.pair.tell("runtime-directory-rebuilt", path=state.directory)
-        self._reopen()
-
-    def _is_overtaken(self) -> bool:
-        """The file at the path is an older copy of this pair's: the directory was lost twice in a row."""
-        state = self.pair.state
-        if state.header().moved:
-            return False
-        try:
-            other = StateFile(state.directory, state.lock.timeout_ns)
-        except FileNotFoundError:
-            return False
-        try:
-            is_same_pair = other.header().pair_id == state.header().pair_id
-            return is_same_pair and other.sequence() < state.sequence()
-        except Damage:
-            return True  # whatever it is, it is no state file
-        finally:
-            other.close()
-
-    def _reopen(self) -> None:
-        """Go on with the file that is at the path now, if it is this pair's."""
-        old = self.pair.state
-        pair_id = old.header().pair_id
-        _, state = _open(self.pair.paths)
-        if state.header().pair_id != pair_id:
-            raise Fenced
-        state.lock.timeout_ns = old.lock.timeout_ns
-        state.lock.on_wait = self._beat_if_due
-        self.pair.state = state
-        old.close()
-        self.guard.adopt(self.pair.spec)
 
     # ------------------------------------------------------------ leaving
 
     def _is_done(self) -> bool:
         """The pair is to be down, no worker has a process, and the reserves have left."""
-        if self._header().desired is Desired.RUN:
+        if self._tenure.header().desired is Desired.RUN:
             self._retiring = False
             return False
         if not self.guard.is_all_over or self.guard.has_work:
@@ -361,12 +262,8 @@ class Watcher:
         return self._nursery.is_empty
 
     def leave(self) -> None:
-        """The orderly end: the slot says so."""
-        own = self.pair.seat.own(self.pair.state)
-        self._write_own(Phase.STOPPED)
-        if own is not None:
-            self.pair.tell_change(own, replace(own, phase=Phase.STOPPED), "the pair is down")
-        self.pair.flush()
+        """The orderly end."""
+        self._tenure.leave("the pair is down")
 
     # ------------------------------------------------------------ crashes
 
@@ -379,25 +276,11 @@ class Watcher:
 
     def crashed(self) -> None:
         """Leave word of the slot that was in hand: one bad record must not end both twins in turn."""
-        beat = replace(self._beat, sequence=self._beat.sequence + 1, handling=self.guard.handling)
-        self.pair.state.beat(self.pair.seat.role, beat)
+        self._tenure.beat(monotonic_ns(), handling=self.guard.handling)
         self._listener.crashed()
         index = self.guard.handling - 1
         self.pair.tell("crashed", index=index if index >= 0 else None, reason=traceback.format_exc(limit=-3))
         self.pair.flush()
-
-
-def _open(paths: Paths) -> tuple[PairSpec, StateFile]:
-    """The state file at its path and the configuration in force; a moving file is waited for."""
-    for _ in range(_OPEN_TRIES):
-        with suppress(FileNotFoundError):
-            state = StateFile(paths.runtime, 2 * SECOND_NS)
-            header = state.header()
-            if not header.moved:
-                return snapshot.read(paths.snapshots, header.config_generation), state
-            state.close()
-        process.pause(_OPEN_PAUSE_MS)
-    raise Fenced
 
 
 def _hold_alive_lock(paths: Paths) -> int:

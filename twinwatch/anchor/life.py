@@ -1,0 +1,27 @@
+"""The outermost frame of the anchor. A child that it forks unwinds to here, and is a watcher from then on."""
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+from twinwatch.anchor.anchor import Anchor, Charge
+from twinwatch.watch import frame
+from twinwatch.watch.reserve import BehindGate
+
+
+def main(charge: Charge) -> NoReturn:
+    """Be the anchor; in a forked child, be a watcher. Never returns."""
+    frame.begin(lambda: _live(charge))
+
+
+def _live(charge: Charge) -> BehindGate:
+    try:
+        code = Anchor(charge).run()
+    except BehindGate as behind:
+        return behind.with_traceback(None)
+    except Exception:  # noqa: BLE001 - the outermost frame: its init is the cure
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(frame.EXIT_CRASHED)
+    os._exit(code)

@@ -1,0 +1,57 @@
+"""There is one anchor of a pair at most: it holds a record lock in the state directory for life."""
+
+import errno
+import fcntl
+import os
+import struct
+
+from twinwatch.linux.paths import Paths
+
+_FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
+
+
+class Taken(Exception):
+    """Another anchor holds the lock."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"PID {pid}")
+        self.pid = pid
+
+
+def hold(paths: Paths) -> int:
+    """Take the lock and keep it: the descriptor, never to be closed.
+
+    Raises:
+        Taken: another process has it.
+    """
+    fd = os.open(paths.anchor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        pid = _holder(fd)
+        os.close(fd)
+        raise Taken(pid) from None
+    return fd
+
+
+def holder(paths: Paths) -> int:
+    """PID of the living anchor, 0 while there is none. Not to be asked by the anchor itself.
+
+    The kernel vouches for it: the lock goes with its holder.
+    """
+    try:
+        fd = os.open(paths.anchor_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return 0
+    try:
+        return _holder(fd)
+    finally:
+        os.close(fd)
+
+
+def _holder(fd: int) -> int:
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    return 0 if kind == fcntl.F_UNLCK else max(pid, 0)
