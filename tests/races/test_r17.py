@@ -17,7 +17,9 @@ def judge_until_killed(scene: Scene, between: Callable[[Twin], None]) -> Actor:
     standing = scene.hold(Role.B, lambda _say: rest())
     nursery = StubNursery(scene.gated(Role.A))
     with closing_loop() as loop, taken_out(process, "send", lambda *_: True):  # as a D state takes signals
-        twin = Twin(Pair(scene.paths, scene.spec, scene.state, Seat(Role.A, 1, 1), None), loop, nursery, Role.B)
+        twin = Twin(
+            Pair(scene.paths, scene.spec, scene.state, Seat(Role.A, 1, 1), None), loop, nursery, Role.B
+        )
         twin.look()
         now_ns = 0
         while scene.slot(Role.B.slot).ending is not Ending.HUNG:

@@ -20,7 +20,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("twinwatch.config.snapshot", ("twinwatch.config.snapshot", "twinwatch.linux", "twinwatch.core")),
     ("twinwatch.config", ("twinwatch.config", "twinwatch.linux", "twinwatch.core")),
     ("twinwatch.watch", WATCHER),
-    ("twinwatch.anchor", (*WATCHER, "twinwatch.anchor", "twinwatch.config")),
+    ("twinwatch.anchor", (*WATCHER, "twinwatch.anchor", "twinwatch.client")),
 )
 FREE = (
     "twinwatch.cli",

@@ -160,7 +160,7 @@ alerts: [{exec: sh}]
 -> 6:10: alerts[0]: the key 'on' is missing
 
 alerts: [{on: [], exec: sh}]
--> 6:15: alerts[0].on: is empty; known: fatal, wedged, twin-lost, unhealthy, escaped, resources, hook, log, exited, restarted
+-> 6:15: alerts[0].on: is empty; known: fatal, wedged, twin-lost, anchor-lost, unhealthy, escaped, resources, hook, log, exited, restarted
 
 alerts: [{on: fatl, exec: sh}]
 -> 6:15: alerts[0].on: unknown kind of news 'fatl': did you mean 'fatal'?

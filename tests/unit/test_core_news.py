@@ -52,6 +52,8 @@ def born(slot: str = "web", generation: int = 2, old: str = "stopping") -> dict[
         (phase("web", "running", "stopping", reason="unhealthy: no beat for 9 s"), ("unhealthy",)),
         (phase("web", "stopping", "stopping", reason="unhealthy"), ()),
         (phase("a", "running", "starting", reason="its reserve took over"), ("twin-lost",)),
+        ({"event": "anchor-lost", "slot": "anchor", "generation": 3}, ("anchor-lost",)),
+        (phase("anchor", "running", "stopped", reason="its init has to bring it back"), ()),
         (phase("b", "running", "starting", reason="the twin was dead"), ("twin-lost",)),
         (phase("b", "stopping", "starting", reason="the twin was dead"), ("twin-lost",)),
         (phase("b", "stopped", "starting", reason="the twin was dead"), ()),  # `up` after `down`

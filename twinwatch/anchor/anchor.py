@@ -1,31 +1,20 @@
 """The anchor: a foreground process that an init respawns, and that makes a pair whole when nobody else can.
 
-One loop: deaths of the twins, signals of init, ends of orphans, and the ends of *errands*: what init asks for
-by a signal is done by the command that a person would type, run as a child.
+One loop: deaths of the twins, signals of init, ends of orphans, and ends of *errands*: what init asks for by
+a signal is done by the command that a person would type, run as a child.
 
-=============  ==========================================================================================
-stage          what it is about
-=============  ==========================================================================================
-IDLE           the pair was told to be down, or nothing of it is there: wait to be woken by `up`
-GUARDING       the pair is to run
-ASKING         told to end, and to keep the workers at a restart: systemd is asked whether this is one
-STOPPING       `down` is at work: nothing is given birth to any more
-FORCING        it did not end in time: KILL
-=============  ==========================================================================================
-
-SIGTERM and SIGINT: STOPPING, then exit 0; once more: FORCING. SIGHUP: `reload`. SIGQUIT: leave, and the pair
+SIGTERM, SIGINT: end the pair for now (`ending.py`), exit 0. SIGHUP: `reload`. SIGQUIT: leave, and the pair
 goes on. SIGUSR1: look. As PID 1 of a namespace it gets no signal that it does not handle.
 """
 
 import os
 import signal
-import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
-from enum import Enum
 
 from twinwatch.anchor.device import Device
-from twinwatch.anchor.errand import Errand
+from twinwatch.anchor.ending import ENDING, FAILED, Ending, Step
+from twinwatch.anchor.errand import Errand, twinwatch
 from twinwatch.anchor.herald import Herald
 from twinwatch.anchor.reaper import collect
 from twinwatch.anchor.third import Third
@@ -42,22 +31,11 @@ from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
 from twinwatch.watch.twin import TWIN
 
-FAILED = 1
+COMM_ANCHOR = "twinwatch-anc"
 _IDLE_NS = 2 * SECOND_NS  # a lost wake-up costs no more
-_FORCE_NS = SECOND_NS // 10
-_FORCE_TRIES = 50
+_NAMED_MAX = 5
 _TICK = "tick"
-_ERRAND = "errand"
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
-_UNIT_ENDING = ".service"
-
-
-class Stage(Enum):
-    IDLE = "idle"
-    GUARDING = "guarding"
-    ASKING = "asking"
-    STOPPING = "stopping"
-    FORCING = "forcing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +49,11 @@ class Charge:
 
 
 class Anchor:
-    """One process, from its start to its leaving."""
+    """One process, from its start to its leaving.
+
+    `_third`: the pair that it guards; None: it was told to be down, or nothing of it is there. `_ending`: how
+    it ends, once it was told to.
+    """
 
     def __init__(self, charge: Charge) -> None:
         self._charge = charge
@@ -85,12 +67,10 @@ class Anchor:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came while this process was made is heard now
         self._herald = Herald(charge.ready_fd)
         self._device = Device(charge.device) if charge.device else None
-        self._stage = Stage.IDLE
-        self._third: Third | None = None
-        self._errand: Errand | None = None
-        self._force_tries = 0
         self._trouble = ""
-        self._code: int | None = None
+        self._third: Third | None = None
+        self._reload: Errand | None = None
+        self._ending: Ending | None = None
 
     def _hear(self, number: int, _frame: object) -> None:
         self._heard.add(number)
@@ -101,7 +81,7 @@ class Anchor:
         Raises:
             BehindGate: in a child.
         """
-        set_comm("twinwatch-anc")
+        set_comm(COMM_ANCHOR)
         try:
             lock = sole.hold(self._charge.paths)
         except sole.Taken as taken:
@@ -110,10 +90,11 @@ class Anchor:
         become_subreaper()
         self._take_up()  # before any signal is obeyed: what lives has to end with this anchor
         self._tick(monotonic_ns())
-        while self._code is None:
+        while self._ending is None or self._ending.step is not Step.OVER:
             self._round()
+        self._let_go()
         os.close(lock)
-        return self._code
+        return self._ending.code
 
     def _round(self) -> None:
         events = self._loop.wait()
@@ -126,8 +107,14 @@ class Anchor:
         if signal.SIGCHLD in heard:
             self._collect()
         self._obey(heard)
-        if self._code is None and self._stage in (Stage.IDLE, Stage.GUARDING):
+        if self._ending is None:
             self._guard()
+
+    def _passed(self, due: Hashable) -> None:
+        if due == _TICK:
+            self._tick(monotonic_ns())
+        elif due == ENDING and self._ending is not None:
+            self._ending.due()
 
     # ------------------------------------------------------------ guarding
 
@@ -144,6 +131,7 @@ class Anchor:
                 self._third.work()
         except Fenced:
             self._let_go()
+            self._tick(monotonic_ns())
 
     def _take_up(self) -> bool:
         try:
@@ -152,7 +140,6 @@ class Anchor:
             self._third = Third(self._charge.paths, self._loop, self._own_pidfd, self._report)
         except Fenced:  # it has just gone down
             return False
-        self._stage = Stage.GUARDING
         return True
 
     def _is_there(self) -> bool:
@@ -162,8 +149,7 @@ class Anchor:
         except FileNotFoundError:
             return False
         try:
-            header = state.header()
-            return header.desired is Desired.RUN
+            return state.header().desired is Desired.RUN
         except Damage:
             return False
         finally:
@@ -173,20 +159,16 @@ class Anchor:
         if self._third is not None:
             self._third.close()
             self._third = None
-        self._stage = Stage.IDLE
         if self._device is not None:
             self._device.disarm()
-        self._tick(monotonic_ns())
 
     def _tick(self, now_ns: int) -> None:
-        third = self._third
         try:
-            if third is not None:
-                third.tick(now_ns)
+            if self._third is not None:
+                self._third.tick(now_ns)
         except Fenced:
-            if self._stage is Stage.GUARDING:
+            if self._ending is None:  # else it is what `down` is about
                 self._let_go()
-                return
         except Damage as damage:
             self._say(f"damaged: {damage.what}")
         self._tell_init()
@@ -199,7 +181,7 @@ class Anchor:
 
     def _tell_init(self) -> None:
         herald, third = self._herald, self._third
-        if self._stage in (Stage.STOPPING, Stage.FORCING, Stage.ASKING):
+        if self._ending is not None:
             herald.extend(4 * self._period_ns())
             herald.fresh()
             return
@@ -209,8 +191,8 @@ class Anchor:
             herald.fresh()
             return
         unsettled = third.unsettled()
-        herald.status(f"waiting for {', '.join(unsettled[:5])}" if unsettled else "up")
-        if not unsettled:
+        herald.status(f"waiting for {', '.join(unsettled[:_NAMED_MAX])}" if unsettled else "up")
+        if not unsettled and self._reload is None:
             herald.ready()
         if third.is_fresh():
             herald.fresh()
@@ -227,109 +209,37 @@ class Anchor:
     # ------------------------------------------------------------ what init wants
 
     def _obey(self, heard: set[int]) -> None:
-        if signal.SIGQUIT in heard:
-            self._leave("told to leave: watchers and workers go on")
-        elif signal.SIGTERM in heard or signal.SIGINT in heard:
-            self._end()
-        elif signal.SIGHUP in heard and self._stage is Stage.GUARDING and self._errand is None:
-            self._herald.reloading(monotonic_ns())
-            self._run("reload", "-c", self._charge.config, "reload")
-
-    def _end(self) -> None:
-        """First: in order. Once more: by force."""
-        if self._stage in (Stage.STOPPING, Stage.FORCING):
-            self._force("told to end once more")
+        if not heard & {signal.SIGQUIT, signal.SIGTERM, signal.SIGINT}:
+            if signal.SIGHUP in heard:
+                self._begin_reload()
             return
-        if self._stage is Stage.ASKING:
-            self._stop()
-        elif self._third is not None and self._third.pair.spec.anchor.keep_workers and _unit():
-            self._stage = Stage.ASKING
-            self._ask()
-        elif self._third is not None:
-            self._stop()
-        else:
-            self._leave("told to end")
-
-    def _ask(self) -> None:
-        scope = ["--user"] if os.geteuid() != 0 else []
-        argv = ["systemctl", *scope, "list-jobs", "--no-legend", "--plain", _unit()]
-        try:
-            self._errand = Errand("list-jobs", argv, asked=True)
-        except OSError as error:
-            self._say(f"cannot ask systemd whether this is a restart: {error.strerror}")
-            self._stop()
+        if self._ending is not None:
+            self._ending.told_again()
             return
-        self._loop.set_deadline(_ERRAND, monotonic_ns() + SECOND_NS)
-
-    def _stop(self) -> None:
-        """Have `down` end the pair for now: what outlasts this process is the wish that it is to run."""
-        self._stage = Stage.STOPPING
+        self._ending = Ending(self._charge.paths.pair, self._third, self._loop, self._say)
         self._herald.stopping()
-        self._herald.status("ending the pair")
-        limit_ns = self._third.pair.spec.anchor.stop_timeout_ns if self._third is not None else SECOND_NS
-        self._say(f"ending the pair within {limit_ns // SECOND_NS} s")
-        self._run("down", "-p", self._charge.paths.pair, "down", "--temporary")
-        self._loop.set_deadline(_ERRAND, monotonic_ns() + limit_ns)
+        if signal.SIGQUIT in heard:
+            self._ending.leave_alone("told to leave: watchers and workers go on")
+        else:
+            self._ending.begin()
         self._tick(monotonic_ns())
 
-    def _force(self, reason: str) -> None:
-        if self._stage is not Stage.FORCING:
-            self._say(f"{reason}: KILL")
-            self._stage = Stage.FORCING
-            if self._errand is not None:
-                self._errand.kill()
-        if self._third is None:
-            self._leave("nothing is left")
+    def _begin_reload(self) -> None:
+        if self._third is None or self._ending is not None or self._reload is not None:
             return
+        self._herald.reloading(monotonic_ns())
         try:
-            self._third.stop()
-        except (Damage, OSError) as error:  # any errno: what is recorded is ended all the same
-            self._say(f"cannot write that the pair is to be down: {error}")
-        alive = self._third.end_everything()
-        self._force_tries += 1
-        if not alive:
-            self._leave("all of it was killed")
-        elif self._force_tries > _FORCE_TRIES:
-            self._leave(f"does not die: {', '.join(alive)}", FAILED)
-        else:
-            self._loop.set_deadline(_ERRAND, monotonic_ns() + _FORCE_NS)
+            self._reload = Errand(twinwatch("-c", self._charge.config, "reload"))
+        except OSError as error:  # any errno: said
+            self._say(f"`reload` cannot be run: {error.strerror}")
 
-    def _leave(self, reason: str, code: int = 0) -> None:
-        self._say(reason)
-        if self._third is not None:
-            if self._stage is not Stage.FORCING:
-                self._third.leave()
-            self._third.close()
-            self._third = None
-        if self._device is not None:
-            self._device.disarm()
-        self._code = code
+    def _reloaded(self, status: int) -> None:
+        self._reload = None
+        failed = os.waitstatus_to_exitcode(status) != 0
+        self._say("`reload` failed: the old configuration stays" if failed else "reloaded")
+        self._herald.ready()
 
-    # ------------------------------------------------------------ errands
-
-    def _run(self, name: str, *words: str) -> None:
-        argv = [sys.executable, "-P", "-m", "twinwatch", *words]
-        try:
-            self._errand = Errand(name, argv)
-        except OSError as error:
-            self._say(f"cannot run `{name}`: {error.strerror}")
-            if self._stage is Stage.STOPPING:
-                self._force("`down` cannot be run")
-
-    def _passed(self, due: Hashable) -> None:
-        if due == _TICK:
-            self._tick(monotonic_ns())
-        elif due == _ERRAND:
-            match self._stage:
-                case Stage.ASKING:
-                    self._say("systemd does not say whether this is a restart")
-                    self._stop()
-                case Stage.STOPPING:
-                    self._force("it has not ended in time")
-                case Stage.FORCING:
-                    self._force("again")
-                case Stage.IDLE | Stage.GUARDING:
-                    pass
+    # ------------------------------------------------------------ ends of children
 
     def _collect(self) -> None:
         third = self._third
@@ -337,42 +247,28 @@ class Anchor:
 
         def tell(pid: int, status: int) -> None:
             nonlocal named
-            if self._errand is not None and pid == self._errand.pid:
-                self._returned(self._errand, status)
-                return
-            if third is None:
-                return
-            for twin in third.twins.values():
-                twin.died()
-            named = third.named() if named is None else named
-            if pid in named:
-                third.record(named[pid], pid, status)
+            if self._reload is not None and pid == self._reload.pid:
+                self._reloaded(status)
+            elif self._ending is not None and self._ending.is_errand(pid):
+                self._ending.returned(status)
+            elif third is not None:
+                for twin in third.twins.values():
+                    twin.died()
+                named = third.named() if named is None else named
+                if pid in named:
+                    third.record(named[pid], pid, status)
 
         if collect(tell):
             self._heard.add(signal.SIGCHLD)
             self._loop.set_deadline(_TICK, monotonic_ns())
 
-    def _returned(self, errand: Errand, status: int) -> None:
-        self._errand = None
-        ended = os.waitstatus_to_exitcode(status)
-        if errand.name == "reload":
-            self._say("reloaded" if ended == 0 else "`reload` failed: the old configuration stays")
-            self._herald.reloaded()
-        elif self._stage is Stage.ASKING:
-            if " restart " in errand.take_output():
-                self._leave("its init restarts it: watchers and workers go on")
-            else:
-                self._stop()
-        elif self._stage is Stage.STOPPING:
-            if ended == 0:
-                self._leave("the pair is down")
-            else:
-                self._force("`down` failed")
-
     # ------------------------------------------------------------ words
 
     def _say(self, text: str) -> None:
-        _write(f"twinwatch anchor of {self._charge.paths.pair}: {text}\n")
+        try:
+            os.write(2, f"twinwatch anchor of {self._charge.paths.pair}: {text}\n".encode("utf-8", "replace"))
+        except OSError:  # any errno: nobody reads; guarding goes on
+            return
 
     def _report(self, event: str, details: dict[str, object]) -> None:
         if event == "phase":
@@ -381,19 +277,3 @@ class Anchor:
         else:
             words = [f"{key}={value}" for key, value in details.items() if value not in (None, "")]
             self._say(" ".join((event, *words)))
-
-
-def _unit() -> str:
-    """The systemd unit that this process is in; empty: none that could be asked for."""
-    if "INVOCATION_ID" not in os.environ:
-        return ""
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
-        parts = [part for line in file for part in line.strip().split("/")]
-    return next((part for part in reversed(parts) if part.endswith(_UNIT_ENDING)), "")
-
-
-def _write(text: str) -> None:
-    try:
-        os.write(2, text.encode("utf-8", "replace"))
-    except OSError:  # any errno: nobody reads; guarding goes on
-        return

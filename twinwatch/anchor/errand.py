@@ -5,9 +5,15 @@ The anchor's loop goes on meanwhile; its reaper tells how the command ended.
 
 import os
 import signal
+import sys
 
 _OUTPUT_MAX = 65536
 _NOT_PASSED = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
+
+
+def twinwatch(*words: str) -> list[str]:
+    """A command of this program, run by this interpreter."""
+    return [sys.executable, "-P", "-m", "twinwatch", *words]
 
 
 class Errand:
@@ -17,8 +23,7 @@ class Errand:
         OSError: the program cannot be started.
     """
 
-    def __init__(self, name: str, argv: list[str], *, asked: bool = False) -> None:
-        self.name = name
+    def __init__(self, argv: list[str], *, asked: bool = False) -> None:
         self._output = -1
         null, write = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), 2
         if asked:
@@ -34,7 +39,7 @@ class Errand:
                 setsigmask=(),
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
             )
-        except OSError:
+        except OSError:  # any errno: passed on
             if asked:
                 os.close(self._output)
             raise

@@ -19,7 +19,7 @@ class Herald:
     def __init__(self, ready_fd: int) -> None:
         self._ready_fd = ready_fd
         self._status = ""
-        self.is_ready = False
+        self._is_ready = False
 
     @staticmethod
     def period_ns() -> int:
@@ -30,33 +30,33 @@ class Herald:
         return int(limit) * MICROSECOND_NS // 2 if limit.isdecimal() else 0
 
     def ready(self) -> None:
-        if self.is_ready:
-            return
-        self.is_ready = True
-        notify("READY=1")
+        """Said once; what init had no room for is said again."""
         if self._ready_fd >= 0:
             with suppress(OSError):  # any errno: nobody reads, or it was never open
                 os.write(self._ready_fd, b"\n")
                 os.close(self._ready_fd)
             self._ready_fd = -1
+        self._is_ready = self._is_ready or _say("READY=1")
 
     def status(self, text: str) -> None:
-        if text != self._status:
+        if text != self._status and _say(f"STATUS={text}"):
             self._status = text
-            notify(f"STATUS={text}")
 
     def reloading(self, now_ns: int) -> None:
-        notify("RELOADING=1", f"MONOTONIC_USEC={now_ns // MICROSECOND_NS}")
-
-    def reloaded(self) -> None:
-        notify("READY=1")
+        _say("RELOADING=1", f"MONOTONIC_USEC={now_ns // MICROSECOND_NS}")
+        self._is_ready = False
 
     def stopping(self) -> None:
-        notify("STOPPING=1")
+        _say("STOPPING=1")
 
     def extend(self, ns: int) -> None:
         """Ask for so much more time from now on."""
-        notify(f"EXTEND_TIMEOUT_USEC={max(ns, _EXTEND_NS_MIN) // MICROSECOND_NS}")
+        _say(f"EXTEND_TIMEOUT_USEC={max(ns, _EXTEND_NS_MIN) // MICROSECOND_NS}")
 
     def fresh(self) -> None:
-        notify("WATCHDOG=1")
+        _say("WATCHDOG=1")
+
+
+def _say(*lines: str) -> bool:
+    """Without waiting: an init that does not read must not make the guard late."""
+    return notify(*lines, wait_s=0)

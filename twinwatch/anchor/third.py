@@ -110,9 +110,12 @@ class Third:
         self.pair.state.close()
 
     def leave(self) -> None:
-        """The orderly end of the anchor: its slot says so, and no twin misses it."""
-        with suppress(Fenced, StateMoved, Damage, LockWedged):
-            self._tenure.leave("it was told to leave")
+        """The orderly end of the anchor: its slot says so, and no twin misses it.
+
+        Raises:
+            Fenced, StateMoved, LockWedged, Damage.
+        """
+        self._tenure.leave("it was told to leave")
 
     # ------------------------------------------------------------ rounds
 

@@ -23,6 +23,7 @@ _PHASE_TONES = {
 _HEALTH_TONES = {"healthy": Tone.GOOD, "unhealthy": Tone.BAD}
 
 _NOT_GUARDED = "both watchers are dead: nothing is guarded; `twinwatch up` brings them back"
+_ANCHOR_WAITS = "its anchor waits: `twinwatch up` has it start the pair"
 _ENDING = "told to be down: it is ending"
 _ENDED_HALFWAY = "told to be down, but something lives on: `twinwatch down` ends it"
 
@@ -57,7 +58,7 @@ def _headline(status: Entry) -> Line:
 
 def _remarks(status: Entry) -> list[Block]:
     if status["state"] == "down":
-        return []
+        return [line(_ANCHOR_WAITS, Tone.FAINT)] if _is_anchored(status) else []
     alive = living(status)
     if status.get("desired") == "stop":
         return [line(_ENDING if alive else _ENDED_HALFWAY, Tone.DOUBTFUL)]
@@ -66,9 +67,13 @@ def _remarks(status: Entry) -> list[Block]:
         return []
     if alive:
         return [line(f"watcher {dead[0]} is dead: {alive[0]} is reviving it", Tone.DOUBTFUL)]
-    if (status.get("anchor") or {}).get("alive"):
+    if _is_anchored(status):
         return [line("both watchers are dead: the anchor is reviving them", Tone.DOUBTFUL)]
     return [line(_NOT_GUARDED, Tone.BAD)]
+
+
+def _is_anchored(status: Entry) -> bool:
+    return bool((status.get("anchor") or {}).get("alive"))
 
 
 def _watchers(status: Entry) -> Table:

@@ -52,10 +52,16 @@ def _absent(paths: Paths) -> dict[str, Any]:
         "desired": kept.pair.name.lower(),
         "config_generation": 0,
         "boot_id": machine.boot_id().hex(),
-        "anchor": {"pid": anchor, "alive": True, "phase": "idle"} if anchor else None,
+        "anchor": _idle(anchor) if anchor else None,
         "watchers": {role.label: None for role in WATCHER_ROLES},
         "workers": [],
     }
+
+
+def _idle(pid: int) -> dict[str, Any]:
+    """An anchor that waits for its pair to be wanted again."""
+    unknown = dict.fromkeys(("generation", "uptime_s", "heartbeat_age_s"))
+    return {"pid": pid, "alive": True, "phase": "idle", "born_by": "init", "reserves": []} | unknown
 
 
 def _document(paths: Paths, state: StateFile, header: Header) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from twinwatch.config.load import load
 from twinwatch.config.problem import ConfigError
 from twinwatch.control.errors import NOT_CONFIGURED, ControlError
 from twinwatch.linux.paths import Paths, locate
@@ -39,6 +38,8 @@ def find(config: str | None, pair: str | None, environ: Mapping[str, str]) -> Ta
 
 def pair_name(path: str, environ: Mapping[str, str]) -> str:
     """The pair's name, also from a configuration that has other errors: `down` must still work."""
+    from twinwatch.config.load import load
+
     try:
         return load(path, environ).name
     except ConfigError:

@@ -12,6 +12,7 @@ from twinwatch.core.spec import Cgroup, WorkerSpec
 
 _ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 _PERIOD_US = 100_000
+RELEASE_MOUNT = "/run/twinwatch.cgroup"  # of the v1 hierarchy `name=twinwatch`
 _REFUSED = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.ENOTEMPTY})
 
 
@@ -91,6 +92,15 @@ def _own(pair: str, spec: WorkerSpec, instance: int, generation: int) -> str:
     above = parent() if spec.cgroup is not None else ""
     path = f"{above}/{name_of(pair, spec.name, instance, generation)}"
     return path if above and os.path.isdir(path) else ""
+
+
+def leave_guards(pair: str) -> None:
+    """Leave the group whose emptiness has the kernel call for help: it is for guards alone.
+
+    Where there is no such group (`anchor install --init release-agent` makes it) nothing is done.
+    """
+    if os.path.isdir(f"{RELEASE_MOUNT}/{pair}"):
+        _write(f"{RELEASE_MOUNT}/cgroup.procs", "0")
 
 
 def is_populated(pair: str, spec: WorkerSpec, instance: int, generation: int) -> bool:

@@ -62,6 +62,7 @@ def execute(birth: Birth) -> None:
         stage = Stage.OUTPUT
         _redirect(birth)
         stage = Stage.CGROUP
+        cgroup.leave_guards(birth.pair.name)
         cgroup.enter(birth.pair.name, spec, instance, birth.generation)
         stage = Stage.LIMITS
         _limit(spec)
@@ -96,6 +97,7 @@ def execute_hook(birth: Birth, end: Exit) -> None:
     }
     try:
         _redirect(birth)
+        cgroup.leave_guards(birth.pair.name)
         _limit(spec)
         _change_user(spec)
         os.umask(spec.umask)

@@ -19,6 +19,7 @@ Document = dict[str, Any]
 _WORDS = {
     "wedged": "stuck",
     "twin-lost": "lost",
+    "anchor-lost": "lost",
     "resources": "over a limit",
     "hook": "hook failed",
     "log": "log not rotated",
