@@ -44,7 +44,7 @@ class Init:
     def start(self, *words: str, pass_fds: tuple[int, ...] = (), **environ: str) -> "subprocess.Popen[bytes]":
         """A further one, of the same pair."""
         anchor = subprocess.Popen(
-            [sys.executable, "/tmp/an/shim.py", str(self.pair.config), *words],
+            [sys.executable, "-m", "twinwatch", "anchor", str(self.pair.config), *words],
             env=self.pair.environ | {"NOTIFY_SOCKET": self._address} | environ,
             stdin=subprocess.DEVNULL,
             stdout=self._words,

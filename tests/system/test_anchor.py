@@ -451,3 +451,51 @@ def test_orphans_are_collected(pair, init):
         ]
 
     until(lambda: not zombies(), "no zombie is left")
+
+
+# ---------------------------------------------------------------- WATCHDOG
+
+
+V1_FREEZER = Path("/sys/fs/cgroup/freezer")  # one in which KILL waits for the thaw
+
+
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    if not os.access(V1_FREEZER / "cgroup.procs", os.W_OK):
+        pytest.skip("kernel lacks a cgroup v1 freezer that may be written here")
+    home = V1_FREEZER / f"twinwatch-test-{os.getpid()}"
+    home.mkdir()
+    yield home
+    (home / "freezer.state").write_text("THAWED")
+    for pid in (home / "cgroup.procs").read_text().split():
+        (V1_FREEZER / "cgroup.procs").write_text(pid)
+    home.rmdir()
+
+
+def wait_anchor_beats(pair: LivePair, count: int) -> None:
+    sequence = pair.state.heartbeat(Role.ANCHOR).sequence
+    until(
+        lambda: pair.state.heartbeat(Role.ANCHOR).sequence >= sequence + count, f"{count} beats of the anchor"
+    )
+
+
+def test_init_is_fed_only_while_both_twins_beat(pair, init, freezer, device):
+    """One of them cannot even die: so init is told no more that all is well, nor is a device fed."""
+    path, fd = device
+    init.start("--watchdog-device", str(path), WATCHDOG_USEC="30000000")
+    wait_anchored(pair, init)
+    init.hear("WATCHDOG=1")
+    until(lambda: fed(fd), "the device is fed")
+    frozen = pair.role(Role.B)
+    (freezer / "cgroup.procs").write_text(str(frozen.identity.pid))
+    (freezer / "freezer.state").write_text("FROZEN")
+    until(lambda: pair.role(Role.B).phase is Phase.STOPPING, "its twin has convicted it")
+    wait_anchor_beats(pair, 20)  # the anchor has seen that for itself
+    init.listen(), fed(fd)
+    wait_anchor_beats(pair, 5)
+    assert "WATCHDOG=1" not in init.listen() and not fed(fd)
+    assert pair.role(Role.B).generation == frozen.generation, "its role stays its own until it is dead"
+    (freezer / "freezer.state").write_text("THAWED")
+    init.hear("WATCHDOG=1")
+    until(lambda: fed(fd), "the device is fed again")
+    assert pair.role(Role.B).generation == frozen.generation + 1

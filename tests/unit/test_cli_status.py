@@ -250,3 +250,62 @@ def test_watching_on_a_terminal(monkeypatch):
         Output(stream, is_rich=True).refresh(lambda: status_view.blocks(next(found)), 1)
     assert "web" in stream.getvalue()
     assert stream.getvalue().endswith("\x1b[?25h\x1b[?1049l")  # the cursor and the old screen are back
+
+
+# --- asked by somebody who reads one number
+
+ANCHOR = {"pid": 1, "alive": True, "generation": 1, "phase": "running", "uptime_s": 9, "heartbeat_age_s": 0.1}
+LOST = document("degraded", a=DEAD, b=DEAD)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_live", "is_ready"),
+    [
+        (document(), True, True),
+        (document("degraded", b=DEAD), True, False),
+        (document("fatal", a=DEAD), True, False),
+        (LOST, False, False),
+        (LOST | {"anchor": ANCHOR}, True, False),
+        (LOST | {"anchor": ANCHOR | {"alive": False}}, False, False),
+        (DOWN, False, False),
+        (DOWN | {"anchor": ANCHOR}, True, False),
+        (DOWN | {"desired": "stop", "anchor": {"pid": 1, "alive": True, "phase": "idle"}}, True, False),
+        (LOST | {"anchor": ANCHOR | {"heartbeat_age_s": None}}, True, False),
+        (LOST | {"anchor": ANCHOR | {"heartbeat_age_s": 181.0}}, False, False),
+        (LOST | {"anchor": ANCHOR | {"heartbeat_age_s": 181.0}, "desired": "stop"}, True, False),
+        (document(anchor=ANCHOR | {"heartbeat_age_s": 181.0}), True, True),
+    ],
+)
+def test_probe(run, status, is_live, is_ready):
+    for probe, is_so in (("live", is_live), ("ready", is_ready)):
+        told = "" if is_so else f"shop: not {probe}: {status['state']}\n"
+        assert run(status, "--probe", probe) == (0 if is_so else 1, told, "")
+
+
+@pytest.mark.parametrize("probe", ["live", "ready"])
+@pytest.mark.parametrize(
+    "error", [ControlError("not running", NOT_RUNNING), PermissionError(13, "Permission denied")]
+)
+def test_probe_of_what_cannot_be_looked_at(run, probe, error):
+    code, out, err = run(error, "--probe", probe)
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+
+
+def test_probe_without_a_pair(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TWINWATCH_CONFIG", raising=False)
+    monkeypatch.setattr("twinwatch.control.target.PLACES", ("./twinwatch.yaml",))
+    assert main(["status", "--probe", "live"]) == 1
+    assert capsys.readouterr().err.startswith("twinwatch: no configuration")
+
+
+def test_probe_and_the_document(run):
+    code, out, _ = run(LOST, "--probe", "live", "--json")
+    assert (code, json.loads(out)) == (1, LOST)
+
+
+def test_a_probe_is_asked_once(capsys):
+    with pytest.raises(SystemExit):
+        main(["-p", "shop", "status", "--probe", "live", "--watch"])
+    assert "not allowed with" in capsys.readouterr().err

@@ -21,14 +21,15 @@ from twinwatch.anchor.third import Third
 from twinwatch.core.record import Damage
 from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import Desired, Role
-from twinwatch.linux import sole
+from twinwatch.linux import machine, sole
 from twinwatch.linux.birth import Fenced
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.daemon import become_subreaper
 from twinwatch.linux.gate import reset_signals, set_comm
+from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
-from twinwatch.linux.statefile import StateFile
+from twinwatch.linux.statefile import StateFile, StateMoved
 from twinwatch.watch.twin import TWIN
 
 COMM_ANCHOR = "twinwatch-anc"
@@ -68,6 +69,7 @@ class Anchor:
         self._herald = Herald(charge.ready_fd)
         self._device = Device(charge.device) if charge.device else None
         self._trouble = ""
+        self._told = ""
         self._third: Third | None = None
         self._reload: Errand | None = None
         self._ending: Ending | None = None
@@ -89,7 +91,7 @@ class Anchor:
             return FAILED
         become_subreaper()
         self._take_up()  # before any signal is obeyed: what lives has to end with this anchor
-        self._tick(monotonic_ns())
+        self._loop.set_deadline(_TICK, monotonic_ns())
         while self._ending is None or self._ending.step is not Step.OVER:
             self._round()
         self._let_go()
@@ -143,13 +145,15 @@ class Anchor:
         return True
 
     def _is_there(self) -> bool:
-        """Whether there is a pair that is to run."""
+        """Whether there is a pair of this configuration that is to run."""
         try:
             state = StateFile(self._charge.paths.runtime, SECOND_NS)
         except FileNotFoundError:
             return False
         try:
-            return state.header().desired is Desired.RUN
+            header = state.header()
+            is_own = header.source == self._charge.config and not machine.is_foreign(header)
+            return is_own and header.desired is Desired.RUN
         except Damage:
             return False
         finally:
@@ -169,8 +173,8 @@ class Anchor:
         except Fenced:
             if self._ending is None:  # else it is what `down` is about
                 self._let_go()
-        except Damage as damage:
-            self._say(f"damaged: {damage.what}")
+        except (Damage, LockWedged, StateMoved) as trouble:
+            self._say_once(f"cannot look: {trouble}")
         self._tell_init()
         self._loop.set_deadline(_TICK, now_ns + self._period_ns())
 
@@ -225,7 +229,10 @@ class Anchor:
         self._tick(monotonic_ns())
 
     def _begin_reload(self) -> None:
-        if self._third is None or self._ending is not None or self._reload is not None:
+        if self._ending is not None or self._reload is not None:
+            return
+        if self._third is None:
+            self._say("nothing to reload: the pair is down")
             return
         self._herald.reloading(monotonic_ns())
         try:
@@ -269,6 +276,12 @@ class Anchor:
             os.write(2, f"twinwatch anchor of {self._charge.paths.pair}: {text}\n".encode("utf-8", "replace"))
         except OSError:  # any errno: nobody reads; guarding goes on
             return
+
+    def _say_once(self, text: str) -> None:
+        """Not at every tick."""
+        if text != self._told:
+            self._told = text
+            self._say(text)
 
     def _report(self, event: str, details: dict[str, object]) -> None:
         if event == "phase":

@@ -43,6 +43,7 @@ from twinwatch.watch.twin import Twin
 
 GRACE_NS = 250 * MILLISECOND_NS  # for whoever else could do it
 GRACE = "grace"
+_ALL = -(1 << 32)  # a sequence so long ago that all has changed since
 _LIVING = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.STOPPING})
 
 Tell = Callable[[str, dict[str, object]], None]
@@ -61,6 +62,9 @@ class Third:
         self.pair.on_tell = on_tell
         self._loop = loop
         self._wait_ns = 0  # until when another guard may do it
+        self._settled_by = 0  # generation of the configuration that the following is about
+        self._sequence = _ALL
+        self._unsettled: dict[int, str] = {}
         try:
             former = self._claim()
             seat = self.pair.seat
@@ -208,7 +212,8 @@ class Third:
             self._tenure.recover_path()
 
     def _reopened(self) -> None:
-        """Slots are read anew; what they name is the same."""
+        """The journal of another file counts from elsewhere."""
+        self._sequence = _ALL
 
     # ------------------------------------------------------------ what init is told
 
@@ -223,11 +228,21 @@ class Third:
         for role in WATCHER_ROLES:
             if state.heartbeat(role).config_generation != spec.generation and role.label not in found:
                 found.append(role.label)
-        for index, name, instance in spec.places:
-            with suppress(Damage):
-                if not is_settled(state.slot(index), name, instance, spec):
-                    found.append(name if instance == 0 else f"{name}:{instance}")
-        return found
+        return found + list(self._unsettled_workers().values())
+
+    def _unsettled_workers(self) -> dict[int, str]:
+        """Slot to label; only what has changed since the last time is read."""
+        state, spec = self.pair.state, self.pair.spec
+        if self._settled_by != spec.generation:
+            self._settled_by, self._sequence, self._unsettled = spec.generation, _ALL, {}
+        self._sequence, changed = state.changes(self._sequence)
+        for index, name, instance in spec.places if changed is None or changed else ():
+            if changed is None or index in changed:
+                self._unsettled.pop(index, None)
+                with suppress(Damage):
+                    if not is_settled(state.slot(index), name, instance, spec):
+                        self._unsettled[index] = name if instance == 0 else f"{name}:{instance}"
+        return self._unsettled
 
     # ------------------------------------------------------------ orphans
 

@@ -51,9 +51,7 @@ def _send(lines: tuple[str, ...], fds: list[int], wait_s: float) -> bool:
         return _deliver(sender, _address(name), message, fds, wait_s)
 
 
-def _deliver(
-    sender: "socket.socket", address: bytes, message: bytes, fds: list[int], wait_s: float
-) -> bool:
+def _deliver(sender: "socket.socket", address: bytes, message: bytes, fds: list[int], wait_s: float) -> bool:
     import socket
 
     try:

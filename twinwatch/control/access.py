@@ -32,7 +32,7 @@ def opened(paths: Paths) -> Iterator[StateFile]:
     state = open_state(paths)
     try:
         header = header_of(state)
-        if is_foreign(header):
+        if machine.is_foreign(header):
             raise ControlError(
                 f"pair {paths.pair} is not running: its state is of another boot; `twinwatch up` starts it",
                 NOT_RUNNING,
@@ -61,13 +61,6 @@ def header_of(state: StateFile) -> Header:
         ) from None
 
 
-def is_foreign(header: Header) -> bool:
-    """Recorded in another boot or PID namespace: what it names are not processes of here."""
-    return header.boot_id != machine.boot_id() or (
-        (header.namespace_inode, header.namespace_init) != machine.namespace()
-    )
-
-
 def living_watchers(state: StateFile) -> dict[Role, Slot]:
     slots = {role: state.slot(role.slot) for role in WATCHER_ROLES}
     return {role: slot for role, slot in slots.items() if is_alive(slot.identity)}
@@ -92,7 +85,7 @@ def wake(state: StateFile) -> int:
 def wake_anchor(paths: Paths) -> bool:
     """Have a living anchor look; whether there is one. It holds its lock when its PID is looked at again."""
     pid = sole.holder(paths)
-    if not pid:
+    if pid in (0, sole.ELSEWHERE):
         return False
     try:
         pidfd = open_pid(pid)

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from twinwatch.control import access
 from twinwatch.control.errors import ControlError
 from twinwatch.control.target import Target, bare_name, pair_name
 from twinwatch.core.record import Damage
 from twinwatch.core.values import Desired
-from twinwatch.linux import sole, wishes
+from twinwatch.linux import machine, sole, wishes
 from twinwatch.linux.paths import Paths, locate
 from twinwatch.linux.statefile import StateFile
 
@@ -58,7 +57,7 @@ def _adoptable(source: str, environ: Mapping[str, str]) -> Paths | None:
         return None
     finally:
         state.close()
-    if access.is_foreign(header) or header.source != source or header.desired is not Desired.RUN:
+    if machine.is_foreign(header) or header.source != source or header.desired is not Desired.RUN:
         return None
     _refuse_second(paths)
     return paths
@@ -90,7 +89,7 @@ def _is_halfway_down(paths: Paths) -> bool:
         return False
     try:
         header = state.header()
-        return header.desired is Desired.STOP and not access.is_foreign(header)
+        return header.desired is Desired.STOP and not machine.is_foreign(header)
     except Damage:
         return False
     finally:
@@ -100,7 +99,7 @@ def _is_halfway_down(paths: Paths) -> bool:
 def _refuse_second(paths: Paths) -> None:
     pid = sole.holder(paths)
     if pid:
-        raise ControlError(f"another anchor of pair {paths.pair} lives (PID {pid})")
+        raise ControlError(f"another anchor of pair {paths.pair} lives ({sole.Taken(pid)})")
 
 
 def _say(text: str) -> None:

@@ -35,7 +35,7 @@ def status_of(paths: Paths) -> dict[str, Any]:
         return _absent(paths)
     try:
         header = access.header_of(state)
-        if access.is_foreign(header):
+        if machine.is_foreign(header):
             return _absent(paths)
         return _document(paths, state, header)
     finally:
@@ -61,7 +61,13 @@ def _absent(paths: Paths) -> dict[str, Any]:
 def _idle(pid: int) -> dict[str, Any]:
     """An anchor that waits for its pair to be wanted again."""
     unknown = dict.fromkeys(("generation", "uptime_s", "heartbeat_age_s"))
-    return {"pid": pid, "alive": True, "phase": "idle", "born_by": "init", "reserves": []} | unknown
+    return {
+        "pid": None if pid == sole.ELSEWHERE else pid,
+        "alive": True,
+        "phase": "idle",
+        "born_by": "init",
+        "reserves": [],
+    } | unknown
 
 
 def _document(paths: Paths, state: StateFile, header: Header) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def _state(paths: Paths, spec: PairSpec) -> StateFile:
     except Damage as damage:
         state.close()
         return _replace_damaged(paths, spec, damage)
-    if access.is_foreign(header):
+    if machine.is_foreign(header):
         state.close()
         os.unlink(state.path)
         return _create(paths, spec)

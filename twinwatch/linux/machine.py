@@ -2,6 +2,7 @@
 
 import os
 
+from twinwatch.core.record import Header
 from twinwatch.core.values import Identity
 from twinwatch.linux.identity import identify
 
@@ -20,3 +21,8 @@ def namespace() -> tuple[int, Identity]:
     finally:
         os.close(init)
     return os.stat("/proc/self/ns/pid").st_ino, identity
+
+
+def is_foreign(header: Header) -> bool:
+    """Recorded in another boot or PID namespace: what it names are not processes of here."""
+    return header.boot_id != boot_id() or (header.namespace_inode, header.namespace_init) != namespace()

@@ -9,12 +9,14 @@ from twinwatch.linux.paths import Paths
 
 _FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
 
+ELSEWHERE = -1
+
 
 class Taken(Exception):
     """Another anchor holds the lock."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__(f"PID {pid}")
+        super().__init__(f"PID {pid}" if pid != ELSEWHERE else "in another PID namespace")
         self.pid = pid
 
 
@@ -37,9 +39,9 @@ def hold(paths: Paths) -> int:
 
 
 def holder(paths: Paths) -> int:
-    """PID of the living anchor, 0 while there is none. Not to be asked by the anchor itself.
+    """PID of the living anchor, 0 while there is none, ELSEWHERE if it is in another PID namespace.
 
-    The kernel vouches for it: the lock goes with its holder.
+    The kernel vouches for it: the lock goes with its holder. Not to be asked by the anchor itself.
     """
     try:
         fd = os.open(paths.anchor_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -54,4 +56,6 @@ def holder(paths: Paths) -> int:
 def _holder(fd: int) -> int:
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
-    return 0 if kind == fcntl.F_UNLCK else max(pid, 0)
+    if kind == fcntl.F_UNLCK:
+        return 0
+    return pid if pid > 0 else ELSEWHERE

@@ -33,23 +33,27 @@ class Anchored:
 
     def look(self) -> None:
         """Read its slot; a new generation is a new process to watch."""
-        state = self._pair.state
-        if state.is_current(_INDEX, self._read.version):
-            return
+        if not self._pair.state.is_current(_INDEX, self._read.version):
+            self._read_slot()
+        slot = self._read.slot
+        is_watched = slot.phase in _WATCHED and not slot.is_over
+        if not is_watched:
+            self._drop()
+        elif self._pidfd < 0:
+            self._meet(slot)
+
+    def _read_slot(self) -> None:
         try:
-            read = state.read(_INDEX)
+            read = self._pair.state.read(_INDEX)
         except Damage:  # its holder mends it
             return
-        known, self._read = self._read, read
-        if read.slot.generation == known.slot.generation and self._pidfd >= 0:
-            if read.slot.phase not in _WATCHED:
-                self._drop()
-            return
-        self._drop()
-        if read.slot.phase not in _WATCHED or read.slot.is_over:
-            return
+        if read.slot.generation != self._read.slot.generation:
+            self._drop()
+        self._read = read
+
+    def _meet(self, slot: Slot) -> None:
         try:
-            self._pidfd = open_process(read.slot.identity)
+            self._pidfd = open_process(slot.identity)
         except IdentityUnknown:
             return
         except ProcessGone:

@@ -139,7 +139,10 @@ def collects_orphans() -> Finding:
 
 def collected(heir: int, after_ms: int | None) -> Finding:
     """What it costs when the heir of orphans is late, or (None) never comes."""
-    name, advice = "orphans are collected", "in a container, run an init as PID 1: docker run --init"
+    name, advice = (
+        "orphans are collected",
+        "in a container, let `twinwatch anchor` be PID 1, or an init: docker run --init",
+    )
     if after_ms is None:
         cost = "dead watchers and workers fill the process table"
         return Finding(name, Verdict.DEGRADED, f"not by PID {heir}", cost, advice)
