@@ -61,13 +61,8 @@ def _absent(paths: Paths) -> dict[str, Any]:
 def _idle(pid: int) -> dict[str, Any]:
     """An anchor that waits for its pair to be wanted again."""
     unknown = dict.fromkeys(("generation", "uptime_s", "heartbeat_age_s"))
-    return {
-        "pid": None if pid == sole.ELSEWHERE else pid,
-        "alive": True,
-        "phase": "idle",
-        "born_by": "init",
-        "reserves": [],
-    } | unknown
+    known = None if pid == sole.ELSEWHERE else pid
+    return {"pid": known, "alive": True, "phase": "idle", "born_by": "init", "reserves": []} | unknown
 
 
 def _document(paths: Paths, state: StateFile, header: Header) -> dict[str, Any]:
