@@ -73,7 +73,7 @@ def test_down(asked, capsys):
     asked.answer = STATUS | {"state": "down"}
     assert run(capsys, "down") == (0, "shop: down\n", "working\n")
     (target,), how = asked[0]
-    assert (target.paths.pair, how) == ("shop", {"timeout_s": None})
+    assert (target.paths.pair, how) == ("shop", {"timeout_s": None, "temporary": False})
     asked.answer = STATUS
     assert run(capsys, "down")[0] == 1
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from twinwatch.control.errors import ControlError
-from twinwatch.control.target import Target, bare_name, pair_name
+from twinwatch.control.target import Target, bare_name
 from twinwatch.core.record import Damage
 from twinwatch.core.values import Desired
 from twinwatch.linux import machine, sole, wishes
@@ -69,15 +69,14 @@ def _made_ready(config_path: str, environ: Mapping[str, str]) -> Paths:
     from twinwatch.control.down import down
     from twinwatch.control.operator import exclusive
 
-    paths = locate(pair_name(config_path, environ), environ)
+    paths, spec = up.look_up(config_path, environ)
     _refuse_second(paths)
-    spec = up.read(config_path, environ)
     if wishes.read(paths).pair is not Desired.RUN:  # R30
         return paths
     if _is_halfway_down(paths):
         down(Target(paths, config_path), timeout_s=_OPERATOR_TIMEOUT_S, progress=_say, temporary=True)
     with exclusive(paths, _say, _OPERATOR_TIMEOUT_S):
-        up.make_ready(paths, spec, environ).close()
+        up.make_ready(paths, spec).close()
     return paths
 
 

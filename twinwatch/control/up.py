@@ -47,10 +47,9 @@ def up(
         ControlError: refused, or not whole in time.
         PathError: a directory cannot be used.
     """
-    spec = read(config_path, environ)
-    paths = locate(spec.name, environ)
+    paths, spec = look_up(config_path, environ)
     with exclusive(paths, progress, timeout_s):
-        state = make_ready(paths, spec, environ)
+        state = make_ready(paths, spec)
         try:
             if not access.living_watchers(state):
                 progress(f"starting pair {spec.name}")
@@ -67,8 +66,8 @@ def is_wished(config_path: str, environ: Mapping[str, str]) -> bool:
     return wishes.read(locate(pair_name(config_path, environ), environ)).pair is Desired.RUN
 
 
-def read(config_path: str, environ: Mapping[str, str]) -> PairSpec:
-    """The configuration, with the environment that its workers inherit.
+def look_up(config_path: str, environ: Mapping[str, str]) -> tuple[Paths, PairSpec]:
+    """Where the pair of a configuration lives, and what it is; nothing is made yet.
 
     Raises:
         ConfigError, ControlError.
@@ -76,16 +75,17 @@ def read(config_path: str, environ: Mapping[str, str]) -> PairSpec:
     spec = load(config_path, environ)
     refuse_cgroups(spec, cgroup.parent())
     inherited = tuple((name, value) for name, value in spec.environment if name not in _DROPPED)
-    return replace(spec, environment=inherited)
+    paths = locate(spec.name, environ)
+    _refuse_other_owner(paths, environ)
+    return paths, replace(spec, environment=inherited)
 
 
-def make_ready(paths: Paths, spec: PairSpec, environ: Mapping[str, str]) -> StateFile:
+def make_ready(paths: Paths, spec: PairSpec) -> StateFile:
     """Directories and a state file in which the pair is to run. Call it under the operator lock.
 
     Raises:
         ControlError, PathError.
     """
-    _refuse_other_owner(paths, environ)
     prepare(paths)
     state = _state(paths, spec)
     try:

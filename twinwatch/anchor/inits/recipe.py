@@ -1,0 +1,139 @@
+"""What an init is to keep running, and what it needs for that: files, links, a block in its inittab.
+
+Invariants: a file has a line that says whose it is (`marker`), or stands beside one that has. No text depends
+on anything but the `Duty`, so doing it twice changes nothing, and undoing it finds what was done.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+SCRIPT, TEXT = 0o755, 0o644
+FOLDER = "/etc/twinwatch"
+STOP_MARGIN_S = 15  # for the anchor, after its own limit, before its init kills it
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Unfit(Exception):
+    """What the format of an init cannot hold; the message is for the user."""
+
+
+class Live(StrEnum):
+    """How it is told that the init is at work here, and can be asked to look again."""
+
+    SYSTEMD = "systemd is running"
+    SYSVINIT = "PID 1 is sysvinit"
+    BUSYBOX = "PID 1 is the init of busybox"
+    PROGRAM = "its program is installed"
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """The anchor of one pair, as it is to be started.
+
+    `config` and `python` are absolute. `silence_s`: after so long without both twins' beats the anchor may be
+    restarted. `environ`: what finds the pair's directories. `units`: where a user's units are (absolute).
+    """
+
+    pair: str
+    config: str = "/"
+    python: str = "/"
+    stop_timeout_s: int = 60
+    silence_s: int = 30
+    keep_workers: bool = False
+    has_cgroups: bool = False
+    environ: tuple[tuple[str, str], ...] = ()
+    watchdog_device: str = ""
+    scan_dir: str = ""
+    units: str = "/"
+
+    @property
+    def service(self) -> str:
+        return f"twinwatch-{self.pair}"
+
+    @property
+    def patience_s(self) -> int:
+        """How long init waits for the anchor's end."""
+        return self.stop_timeout_s + STOP_MARGIN_S
+
+    def command(self, *more: str) -> tuple[str, ...]:
+        """The anchor's command line."""
+        device = ("--watchdog-device", self.watchdog_device) if self.watchdog_device else ()
+        return (*self.twinwatch("anchor"), self.config, *device, *more)
+
+    def twinwatch(self, *words: str) -> tuple[str, ...]:
+        return (self.python, "-P", "-m", "twinwatch", *words)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """`beside`: path of a marked file, which vouches for this one that can have no mark.
+
+    `only_in`: written only where this directory exists. `shared`: a pattern of files that need this one.
+    """
+
+    path: str
+    text: str
+    mode: int = TEXT
+    beside: str = ""
+    only_in: str = ""
+    shared: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`only_in`: as with `File`."""
+
+    path: str
+    target: str
+    only_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines of ours in somebody else's file. `{id}` in them is replaced by an id that is free there."""
+
+    path: str
+    pair: str
+    init: str
+    lines: tuple[str, ...]
+    at_top: bool = False
+
+
+Item = File | Link | Block
+Command = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`items` in the order of writing. Each command may be empty.
+
+    Commands, in the order in which they are run:
+        installed: the init looks again.
+        before_removal, unlinked, removed: before anything is removed, after links, after all.
+
+    `start`, `stop`, `look`: what a person types. `folders`: removed with the last file in them.
+    """
+
+    init: str
+    items: tuple[Item, ...]
+    live: Live
+    start: str
+    stop: str
+    look: str
+    installed: Command = ()
+    before_removal: Command = ()
+    unlinked: Command = ()
+    removed: Command = ()
+    folders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def marker(pair: str, init: str) -> str:
+    """The line by which a file is known to be ours."""
+    return f"# twinwatch anchor install: pair {pair}, init {init}"
+
+
+def heading(duty: Duty, init: str, *remarks: str) -> str:
+    """The first lines of a file: whose it is, and what its reader has to know."""
+    undo = f"# `twinwatch -p {duty.pair} anchor uninstall --init {init}` removes it; install writes over changes."
+    return "\n".join((marker(duty.pair, init), undo, *(f"# {line}".rstrip() for line in remarks), ""))
