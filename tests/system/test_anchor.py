@@ -71,6 +71,8 @@ def test_everything_but_the_workers_and_then_a_new_anchor(pair, init):
         name: slot.identity for name, slot in workers.items()
     }
     assert anchor_slot(pair).generation == 2
+    lost = [event for event in pair.events() if event["event"] == "anchor-lost"]
+    assert [(event["generation"], event["by"]) for event in lost] == [(1, "anchor.2")], "nobody else was left"
 
 
 def test_a_worker_that_ended_meanwhile_is_started_once(pair, init):

@@ -75,6 +75,8 @@ class Third:
         except BaseException:
             state.close()
             raise
+        if former.phase is Phase.RUNNING:  # nobody has seen its death
+            self.pair.tell("anchor-lost", slot=Role.ANCHOR.label, generation=former.generation)
         former = former if former.phase is Phase.FREE else replace(former, phase=Phase.STOPPED)
         self.pair.tell_change(former, replace(new, phase=Phase.RUNNING), "its init started it")
         if cgroup.parent() and any(worker.cgroup for worker in spec.workers):
