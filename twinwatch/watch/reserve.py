@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NoReturn, TypeVar
 
-from twinwatch.core import fence
+from twinwatch.core import fence, spacing
 from twinwatch.core.fence import Claim
 from twinwatch.core.record import Damage, Heartbeat, Slot
 from twinwatch.core.spec import PairSpec
@@ -248,6 +248,9 @@ def _take_over(gate: Gate, duty: Duty) -> Seat:
         except FileNotFoundError:
             os._exit(LEFT_AT_GATE)
         try:
+            if _is_too_soon(state, duty.role):
+                process.pause(_RETRY_MS)
+                continue
             seat = _claim_role(state, duty)
         except (StateMoved, LockWedged):
             process.pause(_RETRY_MS)
@@ -259,6 +262,12 @@ def _take_over(gate: Gate, duty: Duty) -> Seat:
         if seat is None:
             os._exit(LEFT_AT_GATE)
         return seat
+
+
+def _is_too_soon(state: StateFile, role: Role) -> bool:
+    """Watchers that die as fast as they are born are born at intervals, be it by a twin or by a takeover."""
+    now_ns = monotonic_ns()
+    return spacing.not_before_ns(state.slot(role.slot).births_ns, now_ns) > now_ns
 
 
 def _claim_role(state: StateFile, duty: Duty) -> Seat | None:
