@@ -40,6 +40,7 @@ def test_one_on_each_side():
         "resume",
         "signal",
         "reload",
+        "anchor",
         "logs",
         "events",
         "state",

@@ -6,26 +6,21 @@ It sets what the inits disagree about: search path, directory, umask, standard i
 from twinwatch.anchor.inits.quoting import shell, shell_line
 from twinwatch.anchor.inits.recipe import FOLDER, PATH, Command, Duty, heading
 
-_LOG = """\
-# Where it can be written, /var/log/{service}.log has the anchor's words: a line an event. Have it rotated with
-# copytruncate. A log that cannot be opened must not keep the anchor from starting: hence the subshell.
-log=/var/log/{service}.log
-if (: >>"$log") 2>/dev/null; then exec >>"$log" 2>&1; fi
-"""
-
 
 def path(duty: Duty, init: str) -> str:
     """Where it is. A pair's name has no dot, so no two pairs meet here."""
     return f"{FOLDER}/{duty.pair}.{init}"
 
 
-def script(duty: Duty, init: str, *remarks: str, log: bool = False, before: str = "", more: Command = ()) -> str:
-    """`log`: keep the anchor's words. `before`: shell lines that come before it is started."""
+def script(
+    duty: Duty, init: str, remarks: str = "", *, has_log: bool = False, before: str = "", more: Command = ()
+) -> str:
+    """`has_log`: keep the anchor's words. `before`: shell lines that come before it is started."""
     parts = (
         "#!/bin/sh\n",
-        heading(duty, init, *remarks),
+        heading(duty, init, remarks),
         surroundings(duty),
-        _LOG.format(service=duty.service) if log else "",
+        log(duty) if has_log else "",
         before,
         f"exec {shell_line(duty.command(*more))} </dev/null\n",
     )
@@ -36,3 +31,13 @@ def surroundings(duty: Duty) -> str:
     """Shell lines: what the anchor has around it, and its workers inherit."""
     pairs = (("PATH", PATH), *duty.environ)
     return "".join(f"export {name}={shell(value)}\n" for name, value in pairs) + "umask 022\ncd /\n"
+
+
+def log(duty: Duty) -> str:
+    """Shell lines: where its words go."""
+    return f"""\
+# The anchor's words, a line an event; to be rotated with copytruncate. A log that cannot be opened must
+# not keep it from starting: so that is tried in a subshell.
+log=/var/log/{duty.service}.log
+if (: >>"$log") 2>/dev/null; then exec >>"$log" 2>&1; fi
+"""

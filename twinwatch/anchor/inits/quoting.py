@@ -6,6 +6,7 @@ from twinwatch.anchor.inits.recipe import Unfit
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
 _SYSTEMD_PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+", re.ASCII)
+_NOT_IN_PROGRAMS = dict.fromkeys("$'\"\\").keys()
 
 
 def check(what: str, word: str) -> str:
@@ -41,9 +42,11 @@ def systemd_line(words: tuple[str, ...]) -> str:
     """A command of ExecStart=. In all words but the first, `$` begins a variable.
 
     Raises:
-        Unfit: the program's path has a `$`, for which the first word has no escape.
+        Unfit: the first word has a `$`, which cannot be escaped there, or what systemd takes in no program.
     """
     program, *arguments = words
-    if "$" in program:
-        raise Unfit(f"systemd cannot start a program whose path has a $: {program}")
+    if set(program) & _NOT_IN_PROGRAMS:
+        raise Unfit(
+            f"systemd starts no program whose path has one of {' '.join(_NOT_IN_PROGRAMS)}: {program}"
+        )
     return " ".join((systemd(program), *(systemd(word).replace("$", "$$") for word in arguments)))

@@ -4,12 +4,17 @@ Invariants: a file has a line that says whose it is (`marker`), or stands beside
 on anything but the `Duty`, so doing it twice changes nothing, and undoing it finds what was done.
 """
 
+import re
+import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 
+MARK = "# twinwatch anchor install:"
 SCRIPT, TEXT = 0o755, 0o644
 FOLDER = "/etc/twinwatch"
+_WIDTH = 100
 STOP_MARGIN_S = 15  # for the anchor, after its own limit, before its init kills it
+PAUSE = ("--pause", "1s")  # for inits that try again at once
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -18,12 +23,13 @@ class Unfit(Exception):
 
 
 class Live(StrEnum):
-    """How it is told that the init is at work here, and can be asked to look again."""
+    """On what it depends that a command can be run here; what is said where it cannot."""
 
-    SYSTEMD = "systemd is running"
-    SYSVINIT = "PID 1 is sysvinit"
-    BUSYBOX = "PID 1 is the init of busybox"
-    PROGRAM = "its program is installed"
+    SYSTEMD = "systemd is not running"
+    SYSTEMD_USER = "no systemd of this user is running"
+    SYSVINIT = "PID 1 is not sysvinit"
+    BUSYBOX = "PID 1 is not the init of busybox"
+    PROGRAM = "there is no such program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +110,49 @@ Command = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A command, and on what it depends."""
+
+    command: Command
+    live: Live = Live.PROGRAM
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """`items` in the order of writing. Each command may be empty.
+    """`items` in the order of writing.
 
-    Commands, in the order in which they are run:
-        installed: the init looks again.
-        before_removal, unlinked, removed: before anything is removed, after links, after all.
-
-    `start`, `stop`, `look`: what a person types. `folders`: removed with the last file in them.
+    `installed`: the init looks again. `before_removal`, `unlinked`, `removed`: before anything is removed,
+    after links are, after all is. `start`, `stop`, `look`: what a person types; `start` is empty where the
+    init does it by itself. `folders`: removed with the last file in them.
     """
 
     init: str
     items: tuple[Item, ...]
-    live: Live
     start: str
     stop: str
     look: str
-    installed: Command = ()
-    before_removal: Command = ()
-    unlinked: Command = ()
-    removed: Command = ()
+    installed: Step | None = None
+    before_removal: Step | None = None
+    unlinked: Step | None = None
+    removed: Step | None = None
     folders: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def marker(pair: str, init: str) -> str:
     """The line by which a file is known to be ours."""
-    return f"# twinwatch anchor install: pair {pair}, init {init}"
+    return f"{MARK} pair {pair}, init {init}"
 
 
-def heading(duty: Duty, init: str, *remarks: str) -> str:
-    """The first lines of a file: whose it is, and what its reader has to know."""
-    undo = f"# `twinwatch -p {duty.pair} anchor uninstall --init {init}` removes it; install writes over changes."
-    return "\n".join((marker(duty.pair, init), undo, *(f"# {line}".rstrip() for line in remarks), ""))
+def heading(duty: Duty, init: str, remarks: str = "") -> str:
+    """The first lines of a file: whose it is, and what its reader has to know, in paragraphs."""
+    undo = f"`twinwatch -p {duty.pair} anchor uninstall --init {init}` removes it, install writes over it."
+    paragraphs = (f"#\n{comment(text)}" for text in remarks.split("\n\n") if text)
+    return f"{marker(duty.pair, init)}\n{comment(undo)}{''.join(paragraphs)}"
+
+
+def comment(text: str) -> str:
+    """Lines that begin with `#`. What stands between backticks stays on one line."""
+    kept = re.sub("`[^`]*`", lambda found: " ".join(found[0].split()).replace(" ", "\0"), text)
+    wrapped = textwrap.wrap(kept, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return "".join(f"# {line}\n" for line in wrapped).replace("\0", " ")
