@@ -19,7 +19,7 @@ SHOP = Duty(
     python="/usr/bin/python3",
     stop_timeout_s=60,
     scan_dir="/etc/service",
-    units="/home/x/.config/systemd/user",
+    units="/srv/x/.config/systemd/user",
 )
 ODD = """/srv/it's a "shop" 100% $HOME `id` \\%n \\ #1;*[a]{b}~é"""
 LONGEST = "p" * 32
@@ -178,7 +178,7 @@ def test_the_unit(init, target):
         "Type": "notify",
         "NotifyAccess": "main",
         "ExecStart": "/usr/bin/python3 -P -m twinwatch anchor /etc/twinwatch/shop.yaml --pause 1s",
-        "ExecReload": "/bin/kill -HUP $MAINPID",
+        "ExecReload": "/usr/bin/python3 -P -m twinwatch -c /etc/twinwatch/shop.yaml reload",
         "Restart": "always",
         "RestartSec": "0",
         "KillMode": "process",

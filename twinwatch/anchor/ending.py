@@ -3,7 +3,6 @@
 ========  ===============================================================================================
 step      what it is about
 ========  ===============================================================================================
-ASKING    workers are to be kept at a restart: systemd is asked whether this is one
 STOPPING  `down --temporary` is at work; nothing is given birth to any more
 FORCING   it did not end in time, or was told to end once more: KILL
 OVER      the exit code is known
@@ -29,14 +28,11 @@ from twinwatch.linux.statefile import StateMoved
 
 FAILED = 1
 ENDING = "ending"  # deadline of the present step
-_ASK_NS = SECOND_NS
 _FORCE_NS = SECOND_NS // 10
 _FORCE_TRIES = 50
-_UNIT_ENDING = ".service"
 
 
 class Step(Enum):
-    ASKING = "asking"
     STOPPING = "stopping"
     FORCING = "forcing"
     OVER = "over"
@@ -56,13 +52,17 @@ class Ending:
         self.code = 0
 
     def begin(self) -> None:
-        unit = _unit()
+        """In order: `down` ends the pair for now."""
         if self._third is None:
             self._be_over("told to end")
-        elif self._third.pair.spec.anchor.keep_workers and unit:
-            self._ask(unit)
-        else:
-            self._stop(self._third)
+            return
+        limit_ns = self._third.pair.spec.anchor.stop_timeout_ns
+        self._say(f"ending the pair within {limit_ns / SECOND_NS:g} s")
+        self._loop.set_deadline(ENDING, monotonic_ns() + limit_ns)
+        try:
+            self._errand = Errand(twinwatch("-p", self._pair, "down", "--temporary"))
+        except OSError as error:  # any errno: said
+            self._force(f"`down` cannot be run: {error.strerror}")
 
     def leave_alone(self, reason: str) -> None:
         """Nothing of the pair is touched; the anchor's slot says that it is not missed."""
@@ -78,10 +78,6 @@ class Ending:
     def due(self) -> None:
         """The time of the present step is over."""
         match self.step:
-            case Step.ASKING:
-                self._say("systemd does not say whether this is a restart")
-                self._give_up_errand()
-                self._stop(self._third)
             case Step.STOPPING:
                 self._force("it has not ended in time")
             case Step.FORCING:
@@ -91,46 +87,14 @@ class Ending:
 
     def returned(self, status: int) -> None:
         """The errand has ended."""
-        errand, self._errand = self._errand, None
-        if errand is None:
-            return
-        if self.step is Step.ASKING:
-            if " restart " in errand.take_output():
-                self.leave_alone("its init restarts it: watchers and workers go on")
-            else:
-                self._stop(self._third)
-        elif self.step is Step.STOPPING:
+        self._errand = None
+        if self.step is Step.STOPPING:
             if os.waitstatus_to_exitcode(status) == 0:
                 self._be_over("the pair is down")
             else:
                 self._force("`down` failed")
 
     # ------------------------------------------------------------ steps
-
-    def _ask(self, unit: str) -> None:
-        scope = ["--user"] if os.geteuid() != 0 else []
-        argv = ["systemctl", *scope, "list-jobs", "--no-legend", "--plain", unit]
-        try:
-            self._errand = Errand(argv, asked=True)
-        except OSError as error:  # any errno: said, and taken for a stop
-            self._say(f"cannot ask systemd whether this is a restart: {error.strerror}")
-            self._stop(self._third)
-            return
-        self.step = Step.ASKING
-        self._loop.set_deadline(ENDING, monotonic_ns() + _ASK_NS)
-
-    def _stop(self, third: Third | None) -> None:
-        if third is None:
-            self._be_over("told to end")
-            return
-        limit_ns = third.pair.spec.anchor.stop_timeout_ns
-        self._say(f"ending the pair within {limit_ns / SECOND_NS:g} s")
-        self.step = Step.STOPPING
-        self._loop.set_deadline(ENDING, monotonic_ns() + limit_ns)
-        try:
-            self._errand = Errand(twinwatch("-p", self._pair, "down", "--temporary"))
-        except OSError as error:  # any errno: said
-            self._force(f"`down` cannot be run: {error.strerror}")
 
     def _force(self, reason: str) -> None:
         third = self._third
@@ -167,12 +131,3 @@ class Ending:
                 self._third.leave()
         self._say(reason)
         self.step = Step.OVER
-
-
-def _unit() -> str:
-    """The systemd unit that this process is in; empty: none that could be asked for."""
-    if "INVOCATION_ID" not in os.environ:
-        return ""
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
-        parts = [part for line in file for part in line.strip().split("/")]
-    return next((part for part in reversed(parts) if part.endswith(_UNIT_ENDING)), "")

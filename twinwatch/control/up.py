@@ -369,6 +369,7 @@ def _execute_watcher(gate: Gate, paths: Paths) -> None:
     if order is None or order.let is not Let.ROLE:
         return
     detach(paths.own_log)
+    cgroup.join_guards(paths.pair)
     boot = os.path.join(os.path.dirname(os.path.abspath(reserve.__file__)), "boot.py")
     arguments = [
         paths.runtime_base,

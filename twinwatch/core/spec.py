@@ -197,8 +197,8 @@ class Watch:
 class Anchor:
     """How the third guard ends. Without an anchor it means nothing.
 
-    `stop_timeout_ns`: what has not ended so long after SIGTERM is killed. `keep_workers`: where its init
-    restarts it, the anchor leaves by itself, and its successor adopts the pair.
+    `stop_timeout_ns`: what has not ended so long after SIGTERM is killed. `keep_workers`: a restart by
+    systemd is to replace the anchor alone, and its successor adopts the pair (`anchor install` reads it).
     """
 
     stop_timeout_ns: int = 60 * SECOND_NS

@@ -94,12 +94,20 @@ def _own(pair: str, spec: WorkerSpec, instance: int, generation: int) -> str:
     return path if above and os.path.isdir(path) else ""
 
 
-def leave_guards(pair: str) -> None:
-    """Leave the group whose emptiness has the kernel call for help: it is for guards alone.
+def join_guards(pair: str) -> None:
+    """Be in the group whose emptiness has the kernel call for help, and have it call.
 
-    Where there is no such group (`anchor install --init release-agent` makes it) nothing is done.
+    Where there is none (`anchor install --init release-agent` makes it) nothing is done.
     """
-    if os.path.isdir(f"{RELEASE_MOUNT}/{pair}"):
+    group = f"{RELEASE_MOUNT}/{pair}"
+    if os.access(f"{group}/cgroup.procs", os.W_OK):
+        _write(f"{group}/notify_on_release", "1")
+        _write(f"{group}/cgroup.procs", "0")
+
+
+def leave_guards(pair: str) -> None:
+    """Leave that group: it is for guards alone, and empty when the last of them is dead."""
+    if os.access(f"{RELEASE_MOUNT}/{pair}/cgroup.procs", os.W_OK):
         _write(f"{RELEASE_MOUNT}/cgroup.procs", "0")
 
 

@@ -49,7 +49,7 @@ def recipe(duty: Duty) -> Recipe:
         removed=Step(("systemctl", "daemon-reload"), Live.SYSTEMD),
         notes=(
             f"at each boot `{script} start` has to be run: by the unit, or by a line of rc.local",
-            "a pair that was started otherwise is not known to the kernel; `twinwatch status` shows no anchor",
+            "`twinwatch status` shows no anchor: nothing lives that could be shown",
         ),
     )
 
@@ -81,7 +81,6 @@ to write these files and the directory they are in. From within a container ther
 It needs a kernel that was not started with cgroup_no_v1=named (or all,named), and that was built without
 CONFIG_STATIC_USERMODEHELPER.
 
-`start` is the `up` here: of a pair that `twinwatch up` started in a shell the kernel does not know.
 `twinwatch down` is kept, as everywhere. `twinwatch down --temporary` is no stop here: the pair is still
 wished, so the kernel brings it back. `off` is that stop."""
 
@@ -91,18 +90,22 @@ def _script(duty: Duty) -> str:
     boot = f"At each boot, once file systems are there, by the systemd unit or by rc.local: `{path} start`"
     head = heading(duty, NAME, f"{_REMARKS}\n\n{boot}")
     inherited = shell_line(tuple(f"{name}={value}" for name, value in (("PATH", PATH), *duty.environ)))
-    words = shell_line(duty.twinwatch())
     return f"""#!/bin/sh
 {head}set -u
 {launcher.surroundings(duty)}\
 hierarchy={MOUNT}
 group=$hierarchy/{duty.pair}
+name={duty.pair}
 config={shell(duty.config)}
+limit={duty.patience_s}s
 {launcher.log(duty)}
 pair() {{ # a command of twinwatch; workers inherit no more than this environment
-	env -i {inherited} {words} "$@" </dev/null
+	env -i {inherited} {shell_line(duty.twinwatch())} "$@" </dev/null
 }}
+{_VERBS}"""
 
+
+_VERBS = f"""
 alone() {{ # nobody else is in the group
 	while read -r pid; do
 		[ "$pid" = $$ ] || return 1
@@ -133,7 +136,7 @@ revive)
 	;;
 off)
 	disarm
-	pair -p {duty.pair} down --temporary --timeout {duty.patience_s}s
+	pair -p "$name" down --temporary --timeout "$limit"
 	;;
 remove)
 	disarm

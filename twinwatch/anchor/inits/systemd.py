@@ -84,7 +84,8 @@ TimeoutStartSec=infinity
 # Of the anchor alone: no worker can say READY=1 or STOPPING=1 in its name.
 NotifyAccess=main
 ExecStart={systemd_line(duty.command(*PAUSE))}
-ExecReload=/bin/kill -HUP $MAINPID
+# As SIGHUP to the anchor does; but it says whether the configuration was refused.
+ExecReload={systemd_line(duty.twinwatch("-c", duty.config, "reload"))}
 {environment}
 # At once, whatever it died of. One that cannot start (a wrong configuration; another anchor lives) would be
 # tried again without a pause: so it makes one itself, before it leaves.
