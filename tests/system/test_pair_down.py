@@ -179,3 +179,17 @@ def test_generations_grow_over_down_and_up(pair: LivePair):
     pair.up()
     pair.wait_whole()
     assert pair.generations() == {"a": 2, "b": 2, "web": 2, "db": 2, "mail": 2}
+
+
+def test_for_now_and_for_good(pair: LivePair):
+    """`up --if-wished` tells them apart, as whoever starts a pair at a boot has to."""
+    pair.configure(pair.lone("w"))
+    pair.up()
+    pair.forget_state()
+    pair.call("down", "-p", pair.name, "--temporary")
+    assert not pair.processes() and not pair.runtime.exists()
+    assert pair.call("up", "--if-wished", str(pair.config)).returncode == 0
+    assert pair.generations() == {"a": 2, "b": 2, "w": 2}
+    pair.down()
+    assert pair.call("up", "--if-wished", str(pair.config), check=False).returncode == 3
+    assert not pair.processes() and not pair.runtime.exists()

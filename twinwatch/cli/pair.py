@@ -10,6 +10,7 @@ from twinwatch.cli.options import Commands, add_command, add_timeout, find_targe
 if TYPE_CHECKING:
     from twinwatch.cli.output import Output
 
+TOLD_TO_BE_DOWN = 3  # as `status` says it
 _CHANGES = ("started", "stopped", "restarted", "unchanged")
 
 
@@ -41,7 +42,7 @@ def _add_up(commands: Commands) -> None:
     )
     up.add_argument("file", metavar="CONFIG", nargs="?", help="the file (default: as the pair is found)")
     up.add_argument(
-        "--if-wished", action="store_true", help="do nothing (exit 0) where `down` said to stay down"
+        "--if-wished", action="store_true", help="do nothing where `down` said to stay down; exit 3"
     )
     add_timeout(up, 60, "give up after")
     up.set_defaults(run=_up)
@@ -53,7 +54,7 @@ def _up(args: argparse.Namespace, output: "Output") -> int:
 
     path = configuration(args)
     if args.if_wished and not is_wished(path, os.environ):
-        return 0
+        return TOLD_TO_BE_DOWN
     status = up(path, os.environ, timeout_s=args.timeout, progress=remark)
     _show_status(status, args, output)
     return 0 if status["state"] == "up" else 1

@@ -28,6 +28,8 @@ def parent(pid: int | str = "self") -> str:
         return ""
     with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
         own = next((line.strip()[3:] for line in file if line.startswith("0::")), "/")
+    if own.startswith("/.."):  # outside of what this cgroup namespace shows
+        return ""
     path = os.path.normpath(f"{top}/{own}")
     marker = path.find("/twinwatch.")  # a leaf, seen from inside
     path = path[:marker] if marker >= 0 else path

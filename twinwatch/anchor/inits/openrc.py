@@ -55,8 +55,7 @@ extra_started_commands="reload"
 description_reload="act on the changed configuration"
 
 depend() {{
-	need localmount
-	after bootmisc net
+	after localmount bootmisc net
 	# Others do not give up after 60 s when they wait for its end.
 	keyword -timeout
 }}

@@ -25,6 +25,8 @@ NAME = "release-agent"
 MOUNT = "/run/twinwatch.cgroup"
 AGENT = f"{FOLDER}/{NAME}"
 _RETRY_S = 5
+_PATIENCE_S = 10  # with a pair that is slow to become whole: who lives goes on alone
+_DOWN = 3  # what `up --if-wished` ends with where the pair is to stay down
 
 
 def recipe(duty: Duty) -> Recipe:
@@ -124,15 +126,16 @@ start)
 	fi
 	mkdir -p "$group" && echo {AGENT} >"$hierarchy/release_agent" || exit
 	echo 1 >"$group/notify_on_release" && echo 0 >"$group/cgroup.procs" || exit
-	pair up --if-wished "$config"
+	pair up --if-wished "$config" || [ $? -eq {_DOWN} ]
 	;;
 revive)
 	# Failures are tried again from here, as a member: leaving would only call the next one, without a pause.
-	until pair up --if-wished "$config" || ! alone; do
+	until pair up --if-wished --timeout {_PATIENCE_S}s "$config"; do
+		# Told to be down: an armed group would call for help for ever. `up` arms it again.
+		[ $? -ne {_DOWN} ] || {{ disarm; break; }}
+		alone || break
 		sleep {_RETRY_S}
 	done
-	# Nobody was born: the pair was told to be down. An armed group would call for help for ever.
-	! alone || disarm
 	;;
 off)
 	disarm
