@@ -16,7 +16,7 @@ def under(tmp_path: Path) -> Iterator[Callable[[Init], Anchored]]:
 
     def make(init: Init) -> Anchored:
         if not init.is_here():
-            pytest.skip(f"init absent: {init.name}")
+            pytest.skip(f"init absent: {init.name} (tests/anchors/fetch_inits unpacks it)")
         if lack := lacking(needs_cgroup=init.needs_cgroup):
             pytest.skip(f"kernel lacks {lack}")
         made.append(Anchored(tmp_path, init))
