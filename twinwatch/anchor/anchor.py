@@ -21,7 +21,7 @@ from twinwatch.anchor.third import Third
 from twinwatch.core.record import Damage
 from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import Desired, Role
-from twinwatch.linux import machine, sole
+from twinwatch.linux import machine, process, sole
 from twinwatch.linux.birth import Fenced
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.daemon import become_subreaper
@@ -30,6 +30,7 @@ from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile, StateMoved
+from twinwatch.watch.nursery import RESERVE
 from twinwatch.watch.twin import TWIN
 
 COMM_ANCHOR = "twinwatch-anc"
@@ -102,8 +103,12 @@ class Anchor:
         events = self._loop.wait()
         heard, self._heard = self._heard, set()
         for kind, number in events:
-            if kind == TWIN and self._third is not None:
+            if self._third is None:
+                continue
+            if kind == TWIN:
                 self._third.died(Role(number + 1))
+            elif kind == RESERVE:
+                self._third.nursery.died(number, process.reap)
         for due in self._loop.take_due(monotonic_ns()):
             self._passed(due)
         if signal.SIGCHLD in heard:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from twinwatch.config import snapshot
 from twinwatch.core import exits, fence, reconcile
 from twinwatch.core.fence import Claim
 from twinwatch.core.reconcile import Change, Life, View
-from twinwatch.core.record import Damage, Header, Slot
+from twinwatch.core.record import Damage, Slot
 from twinwatch.core.settled import is_settled
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import (
@@ -81,8 +80,8 @@ class Third:
         self.pair.tell_change(former, replace(new, phase=Phase.RUNNING), "its init started it")
         if cgroup.parent() and any(worker.cgroup for worker in spec.workers):
             cgroup.settle(spec.name)
-        nursery = Nursery(self.pair, loop, own_pidfd)
-        self.twins = {role: Twin(self.pair, loop, nursery, role) for role in WATCHER_ROLES}
+        self.nursery = Nursery(self.pair, loop, own_pidfd)
+        self.twins = {role: Twin(self.pair, loop, self.nursery, role) for role in WATCHER_ROLES}
         self._look()
 
     def _claim(self) -> Slot:
@@ -111,6 +110,7 @@ class Third:
         self.pair.flush()
         for twin in self.twins.values():
             twin.close()
+        self.nursery.close()
         self._loop.set_deadline(GRACE, None)
         self.pair.events.close()
         self.pair.state.close()
@@ -167,6 +167,7 @@ class Third:
             self._loop.set_deadline(GRACE, self._wait_ns)
             return
         dead[0].work()
+        self.nursery.retire()  # a child whose claim was lost: a guard without reserves keeps none
         self._wait_ns = 0  # the newborn gives birth to its twin; else the next round does
 
     def _has_other_guards(self, dead: list[Twin]) -> bool:
@@ -185,22 +186,11 @@ class Third:
 
     def _look(self) -> None:
         header = self._tenure.header()
-        if header.config_generation != self.pair.seat.config_generation:
-            self._adopt(header)
+        outdated = header.config_generation != self.pair.seat.config_generation
+        if outdated and self._tenure.adopt(header):  # a claim by the old one would be lost (R09)
+            self._tenure.write_own(Phase.RUNNING)
         for twin in self.twins.values():
             twin.look()
-
-    def _adopt(self, header: Header) -> None:
-        """Take the published configuration over: a claim by the old one would be lost (R09)."""
-        try:
-            spec = snapshot.read(self.pair.paths.snapshots, header.config_generation)
-        except (snapshot.SnapshotError, FileNotFoundError) as error:
-            self.pair.tell("configuration-unreadable", reason=str(error), generation=header.config_generation)
-            return
-        self.pair.spec = spec
-        self.pair.seat.config_generation = spec.generation
-        self.pair.state.lock.timeout_ns = spec.watch.timeout_ns
-        self._tenure.write_own(Phase.RUNNING)
 
     def _keep_path(self) -> None:
         """A pair that is down has no file any more (R29). A lost one is rebuilt by its watchers (R12)."""

@@ -101,6 +101,14 @@ class Nursery:
         old, self._ready = self._ready, {}
         self._dismiss(old)
 
+    def close(self) -> None:
+        """Tell all to leave, and look after none of them any more."""
+        self.retire()
+        for pidfd, child in self._leaving.items():
+            self._loop.remove(pidfd)
+            child.close()
+        self._leaving.clear()
+
     def _dismiss(self, old: dict[int, Child]) -> None:
         for pidfd, child in old.items():
             child.let_through(Order(Let.LEAVE))

@@ -71,6 +71,18 @@ class Tenure:
             self._pair.tell_change(own, replace(own, phase=Phase.STOPPED), reason)
         self._pair.flush()
 
+    def adopt(self, header: Header) -> bool:
+        """Take the published configuration over. False: it cannot be read, and the old one stays."""
+        pair = self._pair
+        try:
+            pair.spec = snapshot.read(pair.paths.snapshots, header.config_generation)
+        except (snapshot.SnapshotError, FileNotFoundError) as error:
+            pair.tell("configuration-unreadable", reason=str(error), generation=header.config_generation)
+            return False
+        pair.seat.config_generation = pair.spec.generation
+        pair.state.lock.timeout_ns = pair.spec.watch.timeout_ns
+        return True
+
     # ------------------------------------------------------------ the heartbeat
 
     def beat(self, now_ns: int, *, handling: int = 0) -> None:

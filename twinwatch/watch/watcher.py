@@ -233,19 +233,13 @@ class Watcher:
 
     def _adopt(self, header: Header) -> None:
         """Take the published configuration over; reserves that carry the old one leave."""
-        try:
-            spec = snapshot.read(self.pair.paths.snapshots, header.config_generation)
-        except (snapshot.SnapshotError, FileNotFoundError) as error:
-            self.pair.tell("configuration-unreadable", reason=str(error), generation=header.config_generation)
+        if not self._tenure.adopt(header):
             return
-        self.pair.spec = spec
-        self.pair.seat.config_generation = spec.generation
-        self.pair.state.lock.timeout_ns = spec.watch.timeout_ns
         self._keep_socket()
         self._nursery.renew()
-        self.guard.adopt(spec)
+        self.guard.adopt(self.pair.spec)
         self._tenure.write_own(Phase.RUNNING)
-        self.pair.tell("configuration", generation=spec.generation)
+        self.pair.tell("configuration", generation=self.pair.spec.generation)
 
     # ------------------------------------------------------------ leaving
 
