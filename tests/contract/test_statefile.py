@@ -369,3 +369,20 @@ def test_a_killed_mover_leaves_no_two_files_in_force(scene):
         move(scene)
         assert not scene.open_and(lambda state: state.header().moved)
     raise AssertionError("a move that never ends")
+
+
+@pytest.mark.parametrize("size", [0, record.HEARTBEAT_AT + 8, record.RESERVES_AT + 8])
+def test_a_file_that_was_cut_short_crashes_no_reader(scene, size):
+    """Both watchers read it at every tick: what is not there is damage, or says nothing."""
+    state = scene.state
+    state.beat(Role.A, Heartbeat(1, 2, 3))
+    state.list_reserves(Role.A, Reserves(1, (identify_self(),)))
+    state.read(JOB)
+    os.truncate(state.path, size)
+    assert state.heartbeat(Role.B) == Heartbeat() and state.reserves(Role.B) == Reserves()
+    assert state.heartbeat(Role.A) in (Heartbeat(), Heartbeat(1, 2, 3))
+    assert state.ping(JOB) == record.Ping()
+    with pytest.raises(Damage):
+        state.read(JOB)
+    state.journal_tail(4)
+    state.names(identify_self(), JOB + 1)

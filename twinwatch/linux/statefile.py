@@ -262,13 +262,15 @@ class StateFile:
             os.posix_fallocate(self._fd, 0, size)
 
     # ------------------------------------------------------------ single-writer records, no lock
+    # Where somebody cut the file short they say nothing; who reads the header finds the damage.
 
     def beat(self, role: Role, beat: Heartbeat) -> None:
         self._put(record.HEARTBEAT_AT + role.slot * record.HEARTBEAT_SIZE, record.pack_heartbeat(beat))
 
     def heartbeat(self, role: Role) -> Heartbeat:
         at = record.HEARTBEAT_AT + role.slot * record.HEARTBEAT_SIZE
-        return record.unpack_heartbeat(os.pread(self._fd, record.HEARTBEAT_SIZE, at))
+        data = os.pread(self._fd, record.HEARTBEAT_SIZE, at)
+        return record.unpack_heartbeat(data) if len(data) == record.HEARTBEAT_SIZE else Heartbeat()
 
     def put_ping(self, index: int, ping: Ping) -> None:
         self._put(record.slot_at(index) + record.PING_AT, record.pack_ping(ping))
@@ -282,7 +284,22 @@ class StateFile:
 
     def reserves(self, role: Role) -> Reserves:
         at = record.RESERVES_AT + role.slot * record.RESERVES_SIZE
-        return record.unpack_reserves(os.pread(self._fd, record.RESERVES_SIZE, at))
+        data = os.pread(self._fd, record.RESERVES_SIZE, at)
+        return record.unpack_reserves(data) if len(data) == record.RESERVES_SIZE else Reserves()
+
+
+def peek(directory: str) -> Header | None:
+    """The header of the state file in `directory`; None: there is none, or it cannot be believed."""
+    try:
+        state = StateFile(directory, 0)
+    except FileNotFoundError:
+        return None
+    try:
+        return state.header()
+    except Damage:
+        return None
+    finally:
+        state.close()
 
 
 def _entry(journal: bytes, number: int) -> int:
