@@ -29,7 +29,7 @@ from twinwatch.linux.gate import reset_signals, set_comm
 from twinwatch.linux.lock import LockWedged
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
-from twinwatch.linux.statefile import StateFile, StateMoved
+from twinwatch.linux.statefile import StateMoved, peek
 from twinwatch.watch.nursery import RESERVE
 from twinwatch.watch.twin import TWIN
 
@@ -151,18 +151,10 @@ class Anchor:
 
     def _is_there(self) -> bool:
         """Whether there is a pair of this configuration that is to run."""
-        try:
-            state = StateFile(self._charge.paths.runtime, SECOND_NS)
-        except FileNotFoundError:
+        header = peek(self._charge.paths.runtime)
+        if header is None or machine.is_foreign(header):
             return False
-        try:
-            header = state.header()
-            is_own = header.source == self._charge.config and not machine.is_foreign(header)
-            return is_own and header.desired is Desired.RUN
-        except Damage:
-            return False
-        finally:
-            state.close()
+        return header.source == self._charge.config and header.desired is Desired.RUN
 
     def _let_go(self) -> None:
         if self._third is not None:

@@ -24,6 +24,7 @@ from twinwatch.core.values import (
     ExitKind,
     Phase,
     Role,
+    label_of,
 )
 from twinwatch.linux import cgroup, process, remains
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
@@ -70,14 +71,14 @@ class Third:
             seat.config_generation = spec.generation
             self.pair.events.by = f"{seat.role.label}.{seat.generation}"
             self._tenure = Tenure(self.pair, self._reopened)
-            new = self._tenure.take()
+            own = self._tenure.take()
         except BaseException:
             state.close()
             raise
         if former.phase is Phase.RUNNING:  # nobody has seen its death
             self.pair.tell("anchor-lost", slot=Role.ANCHOR.label, generation=former.generation)
         former = former if former.phase is Phase.FREE else replace(former, phase=Phase.STOPPED)
-        self.pair.tell_change(former, replace(new, phase=Phase.RUNNING), "its init started it")
+        self.pair.tell_change(former, replace(own, phase=Phase.RUNNING), "its init started it")
         if cgroup.parent() and any(worker.cgroup for worker in spec.workers):
             cgroup.settle(spec.name)
         self.nursery = Nursery(self.pair, loop, own_pidfd)
@@ -233,7 +234,7 @@ class Third:
                 self._unsettled.pop(index, None)
                 with suppress(Damage):
                     if not is_settled(state.slot(index), name, instance, spec):
-                        self._unsettled[index] = name if instance == 0 else f"{name}:{instance}"
+                        self._unsettled[index] = label_of(name, instance)
         return self._unsettled
 
     # ------------------------------------------------------------ orphans
@@ -285,14 +286,12 @@ class Third:
     def end_everything(self) -> list[str]:
         """KILL all that the pair has; labels of what still lives. To be repeated until nothing does."""
         alive = []
-        for label, slot in self._recorded():
+        for slot in self._recorded():
             if slot.identity and not slot.is_over and is_alive(slot.identity):
                 process.end(slot.identity)
-                alive.append(label)
+                alive.append(slot.label)
         for _, name, instance in self.pair.spec.places:
-            token = self.pair.paths.token(name, instance)
-            if remains.is_token_held(token):  # what the worker has started, too
-                remains.end_token_holders(token, lambda: True)
+            remains.end_if_held(self.pair.paths.token(name, instance))  # what the worker has started, too
         for role in WATCHER_ROLES:
             for identity in self.pair.state.reserves(role).identities:
                 if is_alive(identity):
@@ -300,15 +299,14 @@ class Third:
                     alive.append(f"a reserve of {role.label}")
         return alive
 
-    def _recorded(self) -> Iterator[tuple[str, Slot]]:
+    def _recorded(self) -> Iterator[Slot]:
         indices = (
             *(role.slot for role in WATCHER_ROLES),
             *range(FIRST_WORKER_SLOT, self.pair.state.header().slots),
         )
         for index in indices:
             with suppress(Damage):
-                slot = self.pair.state.slot(index)
-                yield slot.label, slot
+                yield self.pair.state.slot(index)
 
     def stop(self) -> None:
         """The pair is to be down from now on; the wish that outlasts a reboot stays as it is."""

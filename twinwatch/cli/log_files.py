@@ -11,6 +11,7 @@ from twinwatch.cli.log_tail import LogTail
 from twinwatch.control.errors import NOT_INSTALLED, ControlError
 from twinwatch.core.expand import log_file
 from twinwatch.core.spec import PairSpec
+from twinwatch.core.values import label_of
 from twinwatch.linux.rotation_record import path_of
 
 
@@ -38,7 +39,7 @@ def log_files(spec: PairSpec, names: list[str], folder: str) -> dict[str, str]:
         ControlError: there is no such worker.
     """
     paths = {
-        worker.name if instance == 0 else f"{worker.name}:{instance}": log_file(worker, instance)
+        label_of(worker.name, instance): log_file(worker, instance)
         for worker in spec.workers
         for instance in range(worker.instances)
     }

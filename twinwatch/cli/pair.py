@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from twinwatch.cli.check import configuration
 from twinwatch.cli.options import Commands, add_command, add_timeout, find_target
+from twinwatch.cli.status import DOWN
 
 if TYPE_CHECKING:
     from twinwatch.cli.output import Output
 
-TOLD_TO_BE_DOWN = 3  # as `status` says it
 _CHANGES = ("started", "stopped", "restarted", "unchanged")
 
 
@@ -54,7 +54,7 @@ def _up(args: argparse.Namespace, output: "Output") -> int:
 
     path = configuration(args)
     if args.if_wished and not is_wished(path, os.environ):
-        return TOLD_TO_BE_DOWN
+        return DOWN
     status = up(path, os.environ, timeout_s=args.timeout, progress=remark)
     _show_status(status, args, output)
     return 0 if status["state"] == "up" else 1

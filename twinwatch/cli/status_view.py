@@ -6,6 +6,7 @@ from typing import Any
 from twinwatch.cli.human import NOTHING, clean, ending, percent, size, span
 from twinwatch.cli.status import living
 from twinwatch.cli.table import Block, Cell, Line, Table, Tone, line
+from twinwatch.core.values import label_of
 
 Entry = Mapping[str, Any]
 
@@ -109,7 +110,7 @@ def _workers(status: Entry) -> Table:
 
 
 def _worker(worker: Entry) -> tuple[Cell, ...]:
-    name = worker["name"] if worker["instance"] == 0 else f"{worker['name']}:{worker['instance']}"
+    name = label_of(worker["name"], worker["instance"])
     health = _text(worker["health"])
     return (
         Cell(clean(name), Tone.STRONG),

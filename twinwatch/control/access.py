@@ -13,6 +13,7 @@ from twinwatch.linux import machine, process, sole
 from twinwatch.linux.birth import Seat, compare_and_write
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import ProcessGone, is_alive, open_pid
+from twinwatch.linux.lock import ELSEWHERE
 from twinwatch.linux.loop import WAKE_SIGNAL
 from twinwatch.linux.paths import Paths, check_owned
 from twinwatch.linux.statefile import StateFile, StateMoved
@@ -85,7 +86,7 @@ def wake(state: StateFile) -> int:
 def wake_anchor(paths: Paths) -> bool:
     """Have a living anchor look; whether there is one. It holds its lock when its PID is looked at again."""
     pid = sole.holder(paths)
-    if pid in (0, sole.ELSEWHERE):
+    if pid in (0, ELSEWHERE):
         return False
     try:
         pidfd = open_pid(pid)

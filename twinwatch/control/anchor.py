@@ -12,11 +12,10 @@ from typing import NoReturn
 
 from twinwatch.control.errors import ControlError
 from twinwatch.control.target import Target, bare_name
-from twinwatch.core.record import Damage
 from twinwatch.core.values import Desired
 from twinwatch.linux import machine, sole, wishes
 from twinwatch.linux.paths import Paths, locate
-from twinwatch.linux.statefile import StateFile
+from twinwatch.linux.statefile import peek
 
 _OPERATOR_TIMEOUT_S = 60.0
 _HEARD_LATER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -47,17 +46,10 @@ def _adoptable(source: str, environ: Mapping[str, str]) -> Paths | None:
     if name is None:
         return None
     paths = locate(name, environ)
-    try:
-        state = StateFile(paths.runtime, 0)
-    except FileNotFoundError:
+    header = peek(paths.runtime)
+    if header is None or machine.is_foreign(header):
         return None
-    try:
-        header = state.header()
-    except Damage:
-        return None
-    finally:
-        state.close()
-    if machine.is_foreign(header) or header.source != source or header.desired is not Desired.RUN:
+    if header.source != source or header.desired is not Desired.RUN:
         return None
     _refuse_second(paths)
     return paths
@@ -82,17 +74,8 @@ def _made_ready(config_path: str, environ: Mapping[str, str]) -> Paths:
 
 def _is_halfway_down(paths: Paths) -> bool:
     """An anchor was killed while it ended the pair for now."""
-    try:
-        state = StateFile(paths.runtime, 0)
-    except FileNotFoundError:
-        return False
-    try:
-        header = state.header()
-        return header.desired is Desired.STOP and not machine.is_foreign(header)
-    except Damage:
-        return False
-    finally:
-        state.close()
+    header = peek(paths.runtime)
+    return header is not None and header.desired is Desired.STOP and not machine.is_foreign(header)
 
 
 def _refuse_second(paths: Paths) -> None:

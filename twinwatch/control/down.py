@@ -155,16 +155,9 @@ def _end_strays(paths: Paths, spec: PairSpec, timeout_s: float | None) -> None:
 
     def held() -> list[str]:
         places = [(paths.token(name, instance), name) for _, name, instance in spec.places]
-        return [name for token, name in places if _end_holders(token)]
+        return [name for token, name in places if remains.end_if_held(token)]
 
     settle.wait_for(lambda: not held(), timeout_s, lambda: f"does not end: {', '.join(held())}")
-
-
-def _end_holders(token: str) -> bool:
-    if not remains.is_token_held(token):
-        return False
-    remains.end_token_holders(token, lambda: True)
-    return True
 
 
 def _end_watchers(paths: Paths, state: StateFile, timeout_s: float | None) -> None:

@@ -10,7 +10,7 @@ from twinwatch.control.errors import NOT_CONFIGURED, NOT_RUNNING, ControlError
 from twinwatch.control.operator import exclusive
 from twinwatch.control.target import Target
 from twinwatch.core.spec import PairSpec
-from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Phase
+from twinwatch.core.values import FIRST_WORKER_SLOT, Desired, Phase, label_of
 from twinwatch.linux import cgroup, wishes
 from twinwatch.linux.statefile import StateFile
 
@@ -83,4 +83,4 @@ def compare(old: PairSpec, new: PairSpec) -> dict[str, list[str]]:
 
 def _instances(spec: PairSpec) -> dict[str, int]:
     hashes = {worker.name: worker.birth_hash for worker in spec.workers}
-    return {name if n == 0 else f"{name}:{n}": hashes[name] for _, name, n in spec.places}
+    return {label_of(name, n): hashes[name] for _, name, n in spec.places}

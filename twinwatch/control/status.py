@@ -15,6 +15,7 @@ from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Exi
 from twinwatch.linux import machine, sole, wishes
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import is_alive
+from twinwatch.linux.lock import ELSEWHERE
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
 from twinwatch.watch.pair import describe_exit
@@ -61,7 +62,7 @@ def _absent(paths: Paths) -> dict[str, Any]:
 def _idle(pid: int) -> dict[str, Any]:
     """An anchor that waits for its pair to be wanted again."""
     unknown = dict.fromkeys(("generation", "uptime_s", "heartbeat_age_s"))
-    known = None if pid == sole.ELSEWHERE else pid
+    known = None if pid == ELSEWHERE else pid
     return {"pid": known, "alive": True, "phase": "idle", "born_by": "init", "reserves": []} | unknown
 
 

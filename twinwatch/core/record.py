@@ -32,6 +32,7 @@ from twinwatch.core.values import (
     Phase,
     Role,
     Stage,
+    label_of,
 )
 
 MAGIC = b"TWINWTCH"
@@ -121,7 +122,7 @@ class Slot:
 
     @property
     def label(self) -> str:
-        return self.name if self.instance == 0 else f"{self.name}:{self.instance}"
+        return label_of(self.name, self.instance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,11 @@ class Role(IntEnum):
         return self.name.lower()
 
 
+def label_of(name: str, instance: int) -> str:
+    """What people call one instance: `web`, `web:1`."""
+    return name if instance == 0 else f"{name}:{instance}"
+
+
 WATCHER_ROLES = (Role.A, Role.B)
 FIRST_WORKER_SLOT = 3
 

@@ -23,6 +23,7 @@ from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import stat_fields
 
 _FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
+ELSEWHERE = -1
 LOCK_BYTE = 1 << 62
 _FIRST_PAUSE_NS = 20_000
 _LAST_PAUSE_NS = 5_000_000
@@ -74,9 +75,7 @@ class StateLock:
 
     def holder(self, byte: int = LOCK_BYTE) -> int:
         """PID of who holds a byte, 0 for nobody (or for somebody in a PID namespace out of sight)."""
-        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))
-        return 0 if kind == fcntl.F_UNLCK else max(pid, 0)
+        return max(holder_of(self._fd, byte, 1), 0)
 
     def _wait(self) -> None:
         """Wait; end a holder that stands still for `timeout_ns` of this waiter's own on-time waiting.
@@ -122,6 +121,18 @@ class StateLock:
                 process.send(pidfd, 9)
         finally:
             os.close(pidfd)
+
+
+def holder_of(fd: int, start: int = 0, length: int = 0) -> int:
+    """PID of who holds a record lock in this range of a file (by default: anywhere), 0 for nobody.
+
+    ELSEWHERE: somebody in a PID namespace out of sight. A lock of the calling process is not seen.
+    """
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    if kind == fcntl.F_UNLCK:
+        return 0
+    return pid if pid > 0 else ELSEWHERE
 
 
 def _state(pid: int) -> str:

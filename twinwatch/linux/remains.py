@@ -89,6 +89,14 @@ def end_token_holders(token: str, is_still_so: Callable[[], bool]) -> int:
     return sum(_end_holder(pid, token, is_still_so) for pid in token_holders(token))
 
 
+def end_if_held(token: str) -> bool:
+    """KILL whoever holds a token that nobody has a right to any more. False: nobody does."""
+    if not is_token_held(token):
+        return False
+    end_token_holders(token, lambda: True)
+    return True
+
+
 def token_holders(token: str) -> list[int]:
     return [pid for pid in _pids() if pid != os.getpid() and holds(pid, token)]
 

@@ -3,13 +3,9 @@
 import errno
 import fcntl
 import os
-import struct
 
+from twinwatch.linux.lock import ELSEWHERE, holder_of
 from twinwatch.linux.paths import Paths
-
-_FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
-
-ELSEWHERE = -1
 
 
 class Taken(Exception):
@@ -32,7 +28,7 @@ def hold(paths: Paths) -> int:
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
-        pid = _holder(fd)
+        pid = holder_of(fd)
         os.close(fd)
         raise Taken(pid) from None
     return fd
@@ -48,14 +44,6 @@ def holder(paths: Paths) -> int:
     except FileNotFoundError:
         return 0
     try:
-        return _holder(fd)
+        return holder_of(fd)
     finally:
         os.close(fd)
-
-
-def _holder(fd: int) -> int:
-    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
-    if kind == fcntl.F_UNLCK:
-        return 0
-    return pid if pid > 0 else ELSEWHERE

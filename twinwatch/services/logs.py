@@ -15,6 +15,7 @@ from twinwatch.core.expand import log_file
 from twinwatch.core.rotating import Record, Stage
 from twinwatch.core.spec import Rotate
 from twinwatch.core.timing import SECOND_NS
+from twinwatch.core.values import label_of
 from twinwatch.linux import rotation, rotation_record
 from twinwatch.linux.clock import monotonic_ns, wall_ns
 from twinwatch.services.room import Room
@@ -191,8 +192,7 @@ def wanted(room: Room) -> dict[str, Watched]:
     for _, worker, instance in room.workers():
         paths.append(os.path.join(room.paths.logs, log_file(worker, instance)))
         if worker.rotate is not None:
-            label = f"{worker.name}:{instance}" if instance else worker.name
-            found.setdefault(paths[-1], Watched(label, paths[-1], worker.rotate))
+            found.setdefault(paths[-1], Watched(label_of(worker.name, instance), paths[-1], worker.rotate))
     for path in list(found):
         if rotating.numbered(path, paths):
             reason = "a backup of it would take the name of another log"

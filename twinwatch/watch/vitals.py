@@ -10,7 +10,7 @@ from collections.abc import Hashable
 
 from twinwatch.core import beatfile, signs
 from twinwatch.core.beatfile import BeatFile
-from twinwatch.core.checks import Health
+from twinwatch.core.checks import NO_HEALTH, Health
 from twinwatch.core.record import PING_OFF, Ping, Slot
 from twinwatch.core.signs import Silence
 from twinwatch.core.values import Met, Phase
@@ -145,14 +145,7 @@ class Vitals:
 
 def has_signed_off(path: str) -> bool:
     """Whether the last word in a heartbeat file was that its worker is done."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno not in _ABSENT:
-            raise
-        return False
-    try:
-        file = beatfile.unpack(os.pread(fd, beatfile.SIZE, 0))
-    finally:
-        os.close(fd)
-    return file is not None and file.is_signed_off
+    vitals = Vitals(path, NO_HEALTH, beats=True)
+    vitals.read()
+    vitals.close()
+    return vitals.is_signed_off
