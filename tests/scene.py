@@ -296,7 +296,9 @@ class Scene:
         born = fork_gated(own)
         if isinstance(born, Gate):
             try:
-                reserve.live(born, reserve.Duty(self.paths, spec or self.spec, role, generation))
+                seat = reserve.live(born, reserve.Duty(self.paths, spec or self.spec, role, generation))
+                with (self.directory / "seats").open("a") as file:
+                    file.write(f"{seat.role.label} {seat.generation}\n")
                 rest()  # what became a watcher only sits there
             except BaseException:  # noqa: BLE001 - the outermost frame of a fork
                 os.write(2, traceback.format_exc().encode())
@@ -337,6 +339,11 @@ class Scene:
     def births(self) -> list[int]:
         """PIDs of the programs that ran."""
         return [int(line) for line in self.marker.read_text().split()] if self.marker.exists() else []
+
+    def seats(self) -> list[str]:
+        """`ROLE GENERATION` of the gated children that became watchers."""
+        path = self.directory / "seats"
+        return path.read_text().splitlines() if path.exists() else []
 
     # ------------------------------------------------------------ a guard without a loop of its own
 

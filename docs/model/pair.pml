@@ -112,12 +112,12 @@
 #define SURVIVES 0        /* 1: the kills and stops must leave somebody who can act */
 #endif
 
-/* ------------------------------------------------------------------ what the code could do, and does not */
+/* ------------------------------------------------------------------ what the code could do without */
 #ifndef SEAT_IF_NAMED
-#define SEAT_IF_NAMED 0   /* a child that a role's slot names, and whose parent is dead, takes that seat */
+#define SEAT_IF_NAMED 1   /* a child that a role's slot names, and whose parent is dead, takes that seat */
 #endif
 #ifndef ORDER_FIRST
-#define ORDER_FIRST 0     /* a child that sees its parent dead looks into its gate once more */
+#define ORDER_FIRST 1     /* a child that sees its parent dead looks into its gate once more */
 #endif
 
 /* ------------------------------------------------------------------ names */
@@ -136,7 +136,7 @@
 #define LOOKS 2                   /* reserve._become_worker, before its _is_wanted */
 #define EXECUTES 3                /* launch.execute */
 #define WORKS 4
-#define NAMES 5                   /* reserve._claim_role, before state.names */
+#define NAMES 5                   /* reserve._take_over, before state.naming */
 #define TAKES 6                   /* waits for the lock, to compare */
 #define TAKES_RECORD 7
 #define TAKES_UNLOCK 8
@@ -411,9 +411,9 @@ inline lose_parent() {            /* reserve.live: its wait has ended without an
 
 #define is_named (slot_pid[A] == me || slot_pid[B] == me || slot_pid[W] == me || slot_pid[X-1] == me)
 
-inline look_for_own_name() {      /* reserve._claim_role, state.names: R02 */
+inline look_for_own_name() {      /* reserve._take_over, state.naming: R02 */
   if
-  :: SEAT_IF_NAMED && (slot_pid[A] == me || slot_pid[B] == me) ->
+  :: SEAT_IF_NAMED && !NO_NAMES && (slot_pid[A] == me || slot_pid[B] == me) ->
      role[me] = (slot_pid[A] == me -> A : B); gen[me] = slot_gen[role[me]]; par[me] = NOBODY; pc[me] = SEATS
   :: !(SEAT_IF_NAMED && (slot_pid[A] == me || slot_pid[B] == me)) && is_named && !NO_NAMES -> leave(me)
   :: else -> pc[me] = TAKES

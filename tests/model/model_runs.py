@@ -25,6 +25,8 @@ SHORT = (
     Run("anchor, one stop", "STOPS=1 ANCHOR=1 RES_B=0"),
     Run("anchor, down, one kill", "KILLS=1 DOWN=1 ANCHOR=1 RES_A=0 RES_B=0"),
     Run("whole pair, two kills", "KILLS=2 RUNNING=1 SURVIVES=1 RES_A=2 RES_B=2 N=12"),
+    Run("whole pair, one reserve, two kills", "KILLS=2 RUNNING=1 SURVIVES=1"),
+    Run("whole pair, one reserve, two stops", "STOPS=2 RUNNING=1 SURVIVES=1"),
     Run("no endless run, one kill", "KILLS=1", search=Search.CYCLES),
     Run("no endless run, one stop", "STOPS=1", search=Search.CYCLES),
     Run("recovery (LTL), one kill", "KILLS=1", search=Search.RECOVERY),
@@ -114,20 +116,20 @@ SECOND_LINES = (
 LIMITS = (
     Run("no reserves, two kills", "KILLS=2 RUNNING=1 SURVIVES=1 RES_A=0 RES_B=0", "P3_somebody_is_left"),
     Run("no reserves, an anchor, two kills", "KILLS=2 RUNNING=1 SURVIVES=1 RES_A=0 RES_B=0 ANCHOR=1"),
-    Run("one reserve, two kills", "KILLS=2 RUNNING=1 SURVIVES=1", "P3_somebody_is_left"),
-    Run("one reserve, two stops", "STOPS=2 RUNNING=1 SURVIVES=1", "P3_somebody_is_left"),
     Run(
-        "one reserve, two kills, order first",
-        "KILLS=2 RUNNING=1 SURVIVES=1 ORDER_FIRST=1",
+        "one reserve, two kills, a named one leaves",
+        "KILLS=2 RUNNING=1 SURVIVES=1 SEAT_IF_NAMED=0",
         "P3_somebody_is_left",
+        "R02",
     ),
-    Run("one reserve, two kills, seat if named", "KILLS=2 RUNNING=1 SURVIVES=1 SEAT_IF_NAMED=1"),
-    Run("one reserve, two stops, seat if named", "STOPS=2 RUNNING=1 SURVIVES=1 SEAT_IF_NAMED=1"),
     Run(
-        "two reserves, three kills",
-        "KILLS=3 RUNNING=1 SURVIVES=1 RES_A=2 RES_B=2 N=12",
+        "one reserve, two stops, a named one leaves",
+        "STOPS=2 RUNNING=1 SURVIVES=1 SEAT_IF_NAMED=0",
         "P3_somebody_is_left",
+        "R02",
     ),
+    Run("one reserve, two kills, gate not asked again", "KILLS=2 RUNNING=1 SURVIVES=1 ORDER_FIRST=0"),
+    Run("one reserve, three kills", "KILLS=3 RUNNING=1 SURVIVES=1", "P3_somebody_is_left"),
     Run(
         "down killed, a reserve stopped",
         "KILLS=1 STOPS=1 DOWN=1 RES_B=0 STRICT_DOWN=1",
@@ -148,6 +150,7 @@ LONG = (
     _long("a kill and a stop", "KILLS=1 STOPS=1"),
     _long("one kill, two workers", "KILLS=1 WORKERS=2"),
     _long("whole pair, three kills", "KILLS=3 RUNNING=1"),
+    _long("whole pair, two reserves, three kills", "KILLS=3 RUNNING=1 SURVIVES=1 RES_A=2 RES_B=2 N=12"),
     _long("whole pair, two reserves, two stops", "STOPS=2 RUNNING=1 SURVIVES=1 RES_A=2 RES_B=2 N=12"),
     _long(
         "whole pair, two reserves, a kill and a stop",
@@ -170,7 +173,7 @@ LONG = (
     ),
     _long("recovery (LTL), two kills", "KILLS=2 RES_B=0", Search.RECOVERY),
     _long("no endless run, a kill and a stop", "KILLS=1 STOPS=1 RES_B=0", Search.CYCLES),
-    _long("seat if named, a kill and a stop", "KILLS=1 STOPS=1 SEAT_IF_NAMED=1"),
+    _long("whole pair, one reserve, a kill and a stop", "KILLS=1 STOPS=1 RUNNING=1 SURVIVES=1"),
     *(
         _long(f"two kills and a stop, seed {seed}", "KILLS=2 STOPS=1 N=12", Search.BITSTATE, seed)
         for seed in (1, 101, 202)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scene import Scene, rest, taken_out, until
 
-from twinwatch.core.values import Role
+from twinwatch.core.values import Identity, Role
 from twinwatch.linux.gate import Gate
 from twinwatch.linux.identity import is_alive, is_dead
 from twinwatch.watch import reserve
@@ -81,3 +81,39 @@ def test_else_the_reserve_waits_for_ever(scene):
         periods = leak_and_kill(scene)
     until(lambda: periods.exists() and periods.stat().st_size >= 5, "it has waited for five periods")
     assert scene.slot(Role.A.slot).generation == 1
+
+
+def death_seen_first(gate: Gate, _timeout_ms: int) -> tuple[bool, bool]:
+    """One poll whose look at the gate came before the order, and whose look at the pidfd after the death."""
+    gate.wait_parent(-1)
+    return False, True
+
+
+def let_through_and_kill(scene: Scene) -> Identity:
+    """`a` lets a child through and is killed before the child has looked."""
+
+    def let_it(say):
+        with taken_out(Gate, "wait", death_seen_first):
+            child = scene.gated(Role.A)
+        scene.bear(child)
+        say("through")
+        rest()
+
+    watcher = scene.hold(Role.A, let_it)
+    assert watcher.hear() == "through"
+    child = scene.slot().identity
+    watcher.kill()
+    until(lambda: scene.births() or not is_alive(child), "the child has decided")
+    return child
+
+
+def test_an_order_wins_over_a_death_that_was_seen_first(scene):
+    child = let_through_and_kill(scene)
+    assert scene.births() == [child.pid]
+
+
+def test_else_the_birth_is_lost(scene):
+    with taken_out(reserve, "_pending", lambda _fd: False):
+        child = let_through_and_kill(scene)
+    assert not is_alive(child)
+    assert scene.births() == []

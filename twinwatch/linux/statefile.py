@@ -188,17 +188,17 @@ class StateFile:
         data = os.pread(self._fd, record.JOURNAL_ENTRIES * _JOURNAL_ENTRY, record.JOURNAL_AT)
         return [_entry(data, n) for n in range(max(0, now - count), now)]
 
-    def names(self, identity: Identity, slots: int) -> bool:
-        """Whether any slot's current record names this very process (R02)."""
+    def naming(self, identity: Identity, slots: int) -> int | None:
+        """Index of the slot whose current record names this very process, if one does (R02)."""
         data = os.pread(self._fd, slots * record.RECORD_SIZE, record.SLOTS_AT)
         wanted = record.pack_identity(identity)
         at = data.find(wanted)
         while at >= 0:
             with suppress(Damage):
-                if self.slot(at // record.RECORD_SIZE).identity == identity:
-                    return True
+                if self.slot(index := at // record.RECORD_SIZE).identity == identity:
+                    return index
             at = data.find(wanted, at + 1)
-        return False
+        return None
 
     # ------------------------------------------------------------ writing, under the lock
 

@@ -20,7 +20,16 @@ from twinwatch.core.fence import Claim
 from twinwatch.core.record import Damage, Heartbeat, Slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
-from twinwatch.core.values import Desired, ExitKind, HookState, Phase, Role, Stage
+from twinwatch.core.values import (
+    WATCHER_ROLES,
+    Desired,
+    ExitKind,
+    HookState,
+    Identity,
+    Phase,
+    Role,
+    Stage,
+)
 from twinwatch.core.values import Exit as End
 from twinwatch.linux import launch, process
 from twinwatch.linux.birth import Seat
@@ -37,6 +46,7 @@ T = TypeVar("T")
 
 _STILL_PERIODS = 2
 _RETRY_MS = 20
+_ROLE_SLOTS = frozenset(role.slot for role in WATCHER_ROLES)
 LEFT_AT_GATE = 120  # exit code of a child that was recorded, and never became its program
 
 
@@ -92,10 +102,8 @@ def _wait(gate: Gate, duty: Duty) -> bool:
     while True:
         before = monotonic_ns()
         readable, dead = gate.wait(timeout_ns // MILLISECOND_NS)
-        if readable:
+        if readable or dead:
             return _is_order(gate, timeout_ns)
-        if dead:
-            return False
         on_time = monotonic_ns() - before < timeout_ns + timeout_ns // 2
         if vigil.is_all_still(on_time=on_time):  # R13
             if duty.role is Role.ANCHOR:
@@ -119,8 +127,9 @@ def _rehearse(duty: Duty) -> None:
 def _is_order(gate: Gate, timeout_ns: int) -> bool:
     """Tell an order from the end of the pipe: an opened gate wins over a dead parent.
 
-    The end of the pipe often comes before the pidfd is readable, and is no proof of death (R10): wait
-    for that. With a living parent it means: leave.
+    The gate is asked again, because an order may have come between the kernel's looks at it and at the
+    pidfd. The end of the pipe often comes before the pidfd is readable, and is no proof of death (R10):
+    wait for that. With a living parent it means: leave.
     """
     if _pending(gate.fd):
         return True
@@ -239,6 +248,10 @@ def _become_watcher(gate: Gate, order: Order) -> Seat:
 def _take_over(gate: Gate, duty: Duty) -> Seat:
     """The parent is dead: become the next holder of its role, if nobody else was faster.
 
+    Only the parent could record this process, so whether a slot names it is looked up before any lock is
+    taken: nothing can change the answer any more. Named by a worker's slot it leaves, and its death makes
+    that slot claimable; named by a role's, it holds that role already.
+
     While the state lock is not to be had, or the file is moving, try again: this may be all that is left.
     """
     gate.close()
@@ -248,10 +261,15 @@ def _take_over(gate: Gate, duty: Duty) -> Seat:
         except FileNotFoundError:
             os._exit(LEFT_AT_GATE)
         try:
-            if _is_too_soon(state, duty.role):
+            me = identify_self()
+            named = state.naming(me, state.header().slots)
+            if named is not None:  # R02
+                seat = _own_seat(state, named)
+            elif _is_too_soon(state, duty.role):
                 process.pause(_RETRY_MS)
                 continue
-            seat = _claim_role(state, duty)
+            else:
+                seat = _claim_role(state, duty, me)
         except (StateMoved, LockWedged):
             process.pause(_RETRY_MS)
             continue
@@ -270,15 +288,16 @@ def _is_too_soon(state: StateFile, role: Role) -> bool:
     return spacing.not_before_ns(state.slot(role.slot).births_ns, now_ns) > now_ns
 
 
-def _claim_role(state: StateFile, duty: Duty) -> Seat | None:
-    """Write this very process into the role's slot. None: the claim is lost.
-
-    Only the dead parent could record this process, so whether a slot names it already is looked up
-    before the lock is taken: nothing can change the answer any more (R02).
-    """
-    me = identify_self()
-    if state.names(me, state.header().slots):  # R02
+def _own_seat(state: StateFile, index: int) -> Seat | None:
+    """The seat that was recorded for this process, whose gate nobody was left to open. None: a worker's."""
+    if index not in _ROLE_SLOTS:
         return None
+    slot = state.slot(index)
+    return Seat(Role(index + 1), slot.generation, slot.config_generation)
+
+
+def _claim_role(state: StateFile, duty: Duty, me: Identity) -> Seat | None:
+    """Write this very process into the role's slot. None: the claim is lost."""
     with state.lock:
         state.check_not_moved()
         header, read = state.header(), state.read(duty.role.slot)
