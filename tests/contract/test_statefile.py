@@ -199,16 +199,16 @@ def test_a_reader_never_runs_ahead_of_a_change(scene):
 # ---------------------------------------------------------------- who is named
 
 
-def test_names(scene):
+def test_naming(scene):
     me = identify_self()
-    assert not scene.state.names(me, JOB + 1)
+    assert scene.state.naming(me, JOB + 1) is None
     for index in (Role.A.slot, JOB):
         scene.record(index, identity=me)
-        assert scene.state.names(me, JOB + 1)
+        assert scene.state.naming(me, JOB + 1) == index
         scene.record(index, identity=Identity(1, 2, 3, b"x"))  # the older copy still has it
-        assert not scene.state.names(me, JOB + 1)
+        assert scene.state.naming(me, JOB + 1) is None
     scene.record(JOB, identity=replace(me, pid=me.pid + 1))
-    assert not scene.state.names(me, JOB + 1)
+    assert scene.state.naming(me, JOB + 1) is None
 
 
 # ---------------------------------------------------------------- is_current, mend
@@ -385,4 +385,4 @@ def test_a_file_that_was_cut_short_crashes_no_reader(scene, size):
     with pytest.raises(Damage):
         state.read(JOB)
     state.journal_tail(4)
-    state.names(identify_self(), JOB + 1)
+    assert state.naming(identify_self(), JOB + 1) is None

@@ -295,9 +295,9 @@ def test_what_a_killed_inner_run_left_belongs_to_the_outer(tmp_path):
 
 def test_the_check_is_cheap(request):
     conftest = request.config.pluginmanager.getplugin(str(ROOT / "tests/conftest.py"))
-    start_ns = time.monotonic_ns()
+    start_ns = time.process_time_ns()  # its own: a busy machine takes longer, and does no more
     for _ in range(10):
         assert conftest.find_leftovers(conftest.Mark(1, 1, "")) == {}
-    spent_ms = (time.monotonic_ns() - start_ns) / 1e7
+    spent_ms = (time.process_time_ns() - start_ns) / 1e7
     print(f"one look at every process: {spent_ms:.1f} ms")
     assert spent_ms < 250

@@ -13,11 +13,12 @@ from twinwatch.core.record import Damage, Heartbeat
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, ExitKind, Identity, Phase, Role
-from twinwatch.linux import cgroup, process, remains, wishes
+from twinwatch.linux import cgroup, draft, process, remains, sole, wishes
 from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.identity import is_alive
+from twinwatch.linux.lock import holder_of
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
@@ -46,6 +47,8 @@ def down(
         return status_of(paths)  # never heard of: nothing is made for it
     with exclusive(paths, progress, _OPERATOR_TIMEOUT_S if timeout_s is None else timeout_s):
         if not os.path.exists(f"{paths.runtime}/state"):
+            if not _lives_unseen(paths):
+                _remove(paths)
             return status_of(paths)
         with access.opened(paths) as state:
             wish = wishes.read(paths).pair if temporary else Desired.STOP
@@ -58,6 +61,7 @@ def down(
             _end_watchers(paths, state, timeout_s)
             wishes.keep(paths, state, wish)
         _remove(paths)
+        EventLog(paths.events, paths.pair, "down").write("down")
     return status_of(paths)
 
 
@@ -196,13 +200,29 @@ def _remove_contact(directory: str) -> None:
         os.rmdir(directory)
 
 
+def _lives_unseen(paths: Paths) -> bool:
+    """Whether a pair without a state file at its path is about to put it back (R12).
+
+    Without one, a command was killed in the middle: `down` at its end, or `up` at its beginning.
+    """
+    try:
+        fd = os.open(paths.alive_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        has_watcher = holder_of(fd) != 0
+    finally:
+        os.close(fd)
+    return has_watcher or (sole.holder(paths) != 0 and wishes.read(paths).pair is Desired.RUN)
+
+
 def _remove(paths: Paths) -> None:
     """Nothing of the pair lives: its runtime directory goes, its wishes stay."""
     with suppress(FileNotFoundError):
+        draft.sweep(f"{paths.runtime}/state")
         os.unlink(f"{paths.runtime}/state")
     with suppress(OSError):  # any errno: somebody put something else into it
         os.rmdir(paths.runtime)
     _remove_contact(paths.contact)
     with suppress(OSError):  # any errno: there is none, or something else is in it
         os.rmdir(cgroup.guards(paths.pair))
-    EventLog(paths.events, paths.pair, "down").write("down")

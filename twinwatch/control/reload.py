@@ -37,11 +37,8 @@ def reload(
         for slot in access.living_watchers(state).values():
             up.refuse_cgroups(spec, cgroup.parent(slot.identity.pid))
         spec = replace(spec, environment=old.environment)
-        if spec.digest != old.digest:
-            spec = up.publish(target.paths, state, spec, old)
-            wishes.keep(target.paths, state)
-        else:
-            spec = old
+        spec = up.publish(target.paths, state, spec, old) if spec.digest != old.digest else old
+        wishes.keep(target.paths, state)  # also for a reload that published, and was killed before this
         if not access.await_watchers(state):
             raise ControlError(
                 "published, but both watchers are dead: `twinwatch up` brings them back", NOT_RUNNING

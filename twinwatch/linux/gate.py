@@ -105,7 +105,7 @@ class Gate:
         """(the gate has something to read, the parent is dead)."""
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
-        poll.register(self.parent_pidfd, select.POLLIN)
+        poll.register(self.parent_pidfd, select.POLLIN)  # R10
         ready = {fd for fd, _ in poll.poll(timeout_ms)}
         return self.fd in ready, self.parent_pidfd in ready
 

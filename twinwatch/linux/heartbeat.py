@@ -10,28 +10,29 @@ import os
 from contextlib import suppress
 
 from twinwatch.core import beatfile
+from twinwatch.linux import draft
 
 _NO_ROOM = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EEXIST})
 
 
 def make(path: str, uid: int = -1, gid: int = -1) -> bool:
     """An empty heartbeat file of `uid`. False: there is no room for it; the worker runs as well."""
-    draft = f"{path}.{os.getpid()}"
+    made = draft.path_of(path)
     try:
         with suppress(FileNotFoundError):
-            os.unlink(draft)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.unlink(made)
+        fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, bytes(beatfile.SIZE))
             if os.geteuid() == 0:
                 os.fchown(fd, uid, gid)
         finally:
             os.close(fd)
-        os.rename(draft, path)
+        os.rename(made, path)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         with suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(draft)
+            os.unlink(made)
         return False
     return True

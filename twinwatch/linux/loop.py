@@ -21,7 +21,8 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._keys: dict[int, tuple[str, int]] = {}
-        self._heap: list[tuple[int, Hashable]] = []
+        self._heap: list[tuple[int, int, Hashable]] = []  # (due, serial, key): keys have no order
+        self._serial = 0
         self._due: dict[Hashable, int] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -60,13 +61,14 @@ class Loop:
             self._due.pop(key, None)
         elif self._due.get(key) != due_ns:
             self._due[key] = due_ns
-            heapq.heappush(self._heap, (due_ns, key))
+            self._serial += 1
+            heapq.heappush(self._heap, (due_ns, self._serial, key))
 
     def take_due(self, now_ns: int) -> list[Hashable]:
         """Keys whose deadline has passed; each is given once."""
         due = []
         while self._heap and self._heap[0][0] <= now_ns:
-            at_ns, key = heapq.heappop(self._heap)
+            at_ns, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == at_ns:
                 del self._due[key]
                 due.append(key)

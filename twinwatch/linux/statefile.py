@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from twinwatch.core import record
 from twinwatch.core.record import Damage, Header, Heartbeat, Ping, Reserves, Slot
 from twinwatch.core.values import WATCHER_ROLES, Desired, Identity, Role
+from twinwatch.linux import draft
 from twinwatch.linux.lock import StateLock
 
 _READ_TRIES = 64
@@ -175,7 +176,7 @@ class StateFile:
         """
         if self.sequence() == since:
             return since, set()
-        with self.lock:
+        with self.lock:  # R03: what is told was done, or never will be
             now = self.sequence()
             if not 0 <= now - since <= record.JOURNAL_ENTRIES:
                 return now, None
@@ -235,7 +236,7 @@ class StateFile:
         """
         with self.lock:
             try:
-                self.read(index)
+                self.read(index)  # R19: looked at again
             except Damage as damage:
                 version = known.version
                 if damage.version is None and is_holder:
@@ -244,6 +245,25 @@ class StateFile:
                     return False
                 self._commit(record.slot_at(index), record.pack_slot(known.slot), version)
         return True
+
+    def mend_selector(self, at: int) -> bool:
+        """Write a damaged selector anew: it names the copy that is believed. True: it was damaged.
+
+        A record without its selector is as good as before, but the next damage to it would be its end.
+        """
+        if self._is_named(at):
+            return False
+        with self.lock:
+            if self._is_named(at):
+                return False
+            version, _ = self._read(at)
+            self._put(at, record.pack_selector(version))
+        return True
+
+    def _is_named(self, at: int) -> bool:
+        """Whether the selector of a record is whole; also of one that was never written."""
+        selector = self._version(at)
+        return not any(selector) or (len(selector) == record.SELECTOR_SIZE and record.is_selector(selector))
 
     def _commit(self, at: int, body: bytes, version: int) -> int:
         version = record.next_version(version)
@@ -313,19 +333,21 @@ def create(directory: str, header: Header, slots: dict[int, Slot]) -> None:
     Raises:
         FileExistsError: somebody made one first.
     """
-    draft = f"{directory}/{STATE_NAME}.{os.getpid()}"
+    path = f"{directory}/{STATE_NAME}"
+    draft.sweep(path)
+    made = draft.path_of(path)
     with suppress(FileNotFoundError):
-        os.unlink(draft)
-    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.unlink(made)
+    fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.posix_fallocate(fd, 0, record.file_size(header.slots))
         _put_new(fd, record.HEADER_AT, record.pack_header(header))
         for index, slot in slots.items():
             _put_new(fd, record.slot_at(index), record.pack_slot(slot))
-        os.link(draft, f"{directory}/{STATE_NAME}")
+        os.link(made, path)
     finally:
         os.close(fd)
-        os.unlink(draft)
+        os.unlink(made)
 
 
 def _put_new(fd: int, at: int, body: bytes) -> None:
@@ -340,8 +362,8 @@ def move(state: StateFile) -> None:
     A successor that is there already (another watcher was first) is left alone.
     """
     os.makedirs(state.directory, mode=0o700, exist_ok=True)
-    draft = f"{state.directory}/{STATE_NAME}.{os.getpid()}"
-    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    made = draft.path_of(state.path)
+    fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         size = os.fstat(state.fileno()).st_size
         data = os.pread(state.fileno(), size, 0)
@@ -355,7 +377,7 @@ def move(state: StateFile) -> None:
         if not header.moved:
             state.write_header(replace(header, moved=True))  # R12: before its successor has a name
         with suppress(FileExistsError):
-            os.link(draft, state.path)
+            os.link(made, state.path)
     finally:
         os.close(fd)
-        os.unlink(draft)
+        os.unlink(made)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from twinwatch.core.record import Damage, Slot
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Desired, Phase, Role
+from twinwatch.linux import draft
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
 
@@ -57,12 +58,13 @@ def write(paths: Paths, wishes: Wishes) -> None:
         "pair": wishes.pair.name,
         "slots": {label: (wish.name, generation) for label, (wish, generation) in wishes.slots.items()},
     }
-    draft = f"{paths.wishes}.{os.getpid()}"
-    with open(draft, "w", encoding="utf-8") as file:
+    draft.sweep(paths.wishes)
+    made = draft.path_of(paths.wishes)
+    with open(made, "w", encoding="utf-8") as file:
         json.dump(document, file)
         file.flush()
         os.fsync(file.fileno())
-    os.rename(draft, paths.wishes)
+    os.rename(made, paths.wishes)
 
 
 def restored(slot: Slot, wishes: Wishes) -> Slot:

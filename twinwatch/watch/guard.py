@@ -25,7 +25,7 @@ from twinwatch.core.reconcile import (
     Signal,
     Wait,
 )
-from twinwatch.core.record import Damage, Slot
+from twinwatch.core.record import Damage, Slot, slot_at
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import NO_PROCESS, Ending, Health, HookState, Phase, Role
@@ -207,6 +207,7 @@ class Guard:
             self._refresh(guarded)
             if guarded.read.version != version:
                 self._todo[guarded.index] = None
+            self._mend_selector(guarded)
 
     def work(self) -> None:
         """Bring every slot with news to where it should be."""
@@ -228,6 +229,14 @@ class Guard:
             return
         guarded.damage = None
         self._set(guarded, read)
+
+    def _mend_selector(self, guarded: Guarded) -> None:
+        try:
+            is_mended = self._pair.state.mend_selector(slot_at(guarded.index))
+        except Damage:  # told when it was read
+            return
+        if is_mended:
+            self._pair.tell("repaired", slot=guarded.slot.label, index=guarded.index, reason="selector")
 
     def _damaged(self, guarded: Guarded, damage: Damage) -> None:
         """Repair from memory when this guard knows that very version; else hold, and say so."""

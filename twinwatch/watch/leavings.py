@@ -10,7 +10,7 @@ from twinwatch.core import exits, expand
 from twinwatch.core.reconcile import LEAVING_NS, Rest
 from twinwatch.core.record import Slot
 from twinwatch.core.values import ExitKind
-from twinwatch.linux import adoption, cgroup, remains
+from twinwatch.linux import adoption, cgroup, draft, remains
 from twinwatch.watch.pair import Pair
 from twinwatch.watch.roster import Guarded
 
@@ -28,6 +28,7 @@ def examine(pair: Pair, guarded: Guarded, now_ns: int, *, is_ending: bool) -> Re
     if guarded.is_registered:
         return Rest.EMPTY
     token = token_of(pair, guarded)
+    _sweep(pair, guarded)
     names_heir = _names_heir(guarded) and not is_ending
     if names_heir:
         taken = _heir(guarded, token)
@@ -41,6 +42,12 @@ def examine(pair: Pair, guarded: Guarded, now_ns: int, *, is_ending: bool) -> Re
     if left or (escaped and is_fresh):
         return Rest.GROUP
     return Rest.ESCAPED if escaped else Rest.EMPTY
+
+
+def _sweep(pair: Pair, guarded: Guarded) -> None:
+    """A gated child that was killed while it made its heartbeat file."""
+    slot = guarded.slot
+    draft.remove(pair.paths.heartbeat(slot.name, slot.instance), slot.identity.pid)
 
 
 def end_escaped(pair: Pair, guarded: Guarded, is_current: Callable[[], bool]) -> None:

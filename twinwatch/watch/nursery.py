@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Callable
 
-from twinwatch.core.record import Reserves
+from twinwatch.core.record import RESERVES_MAX, Reserves
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.gate import Child, Gate, Let, Order, fork_gated
@@ -26,7 +26,6 @@ class Nursery:
         self._own_pidfd = own_pidfd
         self._ready: dict[int, Child] = {}
         self._leaving: dict[int, Child] = {}
-        self._listed: Reserves | None = None
         self._not_before_ns = 0  # after a fork that failed
 
     @property
@@ -125,9 +124,8 @@ class Nursery:
             child.close()
 
     def publish(self) -> None:
-        """List the reserves in the state file, for `status` and `down`."""
+        """List the reserves in the state file, for `status` and `down`; anew where the list was damaged."""
         identities = tuple(c.identity for c in (*self._ready.values(), *self._leaving.values()))
-        reserves = Reserves(self._pair.seat.generation, identities)
-        if reserves != self._listed:
+        reserves = Reserves(self._pair.seat.generation, identities[:RESERVES_MAX])
+        if reserves != self._pair.state.reserves(self._pair.seat.role):
             self._pair.state.list_reserves(self._pair.seat.role, reserves)
-            self._listed = reserves

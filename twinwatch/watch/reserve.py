@@ -13,11 +13,12 @@ import termios
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NoReturn, TypeVar
 
 from twinwatch.core import fence, spacing
 from twinwatch.core.fence import Claim
-from twinwatch.core.record import Damage, Heartbeat, Slot
+from twinwatch.core.record import Damage, Header, Heartbeat, Slot, pack_slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import (
@@ -112,16 +113,27 @@ def _wait(gate: Gate, duty: Duty) -> bool:
 
 
 def _rehearse(duty: Duty) -> None:
-    """Do once what a worker's birth will do, up to the last reversible step.
+    """Do once what a takeover and a worker's birth will do, up to the last reversible step.
 
     A forked child pays for each page that it first writes to; it pays now, when nobody waits for it.
     """
     gc.disable()
+    if duty.role is not Role.ANCHOR:
+        _read(duty, partial(_rehearse_takeover, duty), otherwise=None)
     _is_wanted(duty, Order(Let.WORKER, 0, 0, duty.spec.generation))
     if duty.spec.places:
         _, name, instance = duty.spec.places[0]
         spec = next(spec for spec in duty.spec.workers if spec.name == name)
         launch.rehearse(launch.Birth(duty.paths, duty.spec, spec, instance, 0))
+
+
+def _rehearse_takeover(duty: Duty, state: StateFile) -> None:
+    me, header = identify_self(), state.header()
+    state.naming(me, header.slots)
+    _is_too_soon(state, duty.role)
+    heir = _as_heir(duty, header, state.slot(duty.role.slot), me)
+    if heir is not None:
+        pack_slot(heir)
 
 
 def _is_order(gate: Gate, timeout_ns: int) -> bool:
@@ -301,13 +313,18 @@ def _claim_role(state: StateFile, duty: Duty, me: Identity) -> Seat | None:
     with state.lock:
         state.check_not_moved()
         header, read = state.header(), state.read(duty.role.slot)
-        claim = Claim(duty.generation, header.config_generation, duty.role, duty.generation)
-        if fence.objection(claim, header, None, read.slot):
+        slot = _as_heir(duty, header, read.slot, me)
+        if slot is None:
             return None
-        now_ns = monotonic_ns()
-        slot = fence.born(read.slot, claim, me, now_ns=now_ns, is_restart=True)
-        slot = replace(
-            slot, exit=End(ExitKind.UNKNOWN, duty.generation, ending=read.slot.ending, at_ns=now_ns)
-        )
         state.write(duty.role.slot, slot, read.version)
     return Seat(duty.role, slot.generation, header.config_generation, former=read.slot)
+
+
+def _as_heir(duty: Duty, header: Header, slot: Slot, me: Identity) -> Slot | None:
+    """The role's slot with this process in it. None: somebody was faster, or the pair is to be down."""
+    claim = Claim(duty.generation, header.config_generation, duty.role, duty.generation)
+    if fence.objection(claim, header, None, slot):
+        return None
+    now_ns = monotonic_ns()
+    end = End(ExitKind.UNKNOWN, duty.generation, ending=slot.ending, at_ns=now_ns)
+    return replace(fence.born(slot, claim, me, now_ns=now_ns, is_restart=True), exit=end)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from twinwatch.config import snapshot
-from twinwatch.core.record import Damage, Header, Heartbeat, Slot
+from twinwatch.core.record import HEADER_AT, Damage, Header, Heartbeat, Slot, slot_at
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import SECOND_NS
 from twinwatch.core.values import Desired, Phase
@@ -133,6 +133,9 @@ class Tenure:
             if not seat.mend(state):
                 raise
             self._pair.tell("repaired", slot=seat.role.label, reason=damage.what)
+        for label, at in ((seat.role.label, slot_at(seat.role.slot)), ("header", HEADER_AT)):
+            if state.mend_selector(at):
+                self._pair.tell("repaired", slot=label, reason="selector")
 
     # ------------------------------------------------------------ a lost runtime directory
 
@@ -140,7 +143,8 @@ class Tenure:
         """The runtime directory was deleted or replaced (R12)."""
         state = self._pair.state
         if self._is_overtaken():
-            os.unlink(state.path)
+            with suppress(FileNotFoundError):  # the directory is lost once more
+                os.unlink(state.path)
         if not os.path.exists(state.path):
             with state.lock:
                 move(state)

@@ -123,28 +123,30 @@ class Twin:
         self._is_dead = True
         self._loop.remove(self._pidfd)
 
-    def work(self) -> None:
-        """Give its role a new holder, if it has none and should have one.
+    def work(self) -> bool:
+        """Give its role a new holder, if it has none and should have one. True: one was born.
 
         Raises:
             BehindGate: in a child.
         """
         if not self._is_dead or self._read.version < 0:  # R17
-            return
+            return False
         header = self._pair.state.mended_header(self._pair.tell)
         if header.desired is not Desired.RUN or header.config_generation != self._pair.seat.config_generation:
-            return
+            return False
         self.look()
-        if self.is_live():
-            return
+        if self.is_live():  # R17: its reserve was faster
+            return False
         now_ns = monotonic_ns()
         due_ns = spacing.not_before_ns(self._read.slot.births_ns, now_ns)
         if due_ns > now_ns:
             self._loop.set_deadline(self._retry, due_ns)
-            return
+            return False
         child = self._nursery.take()
         if child is None or not self._bear(child):
             self._loop.set_deadline(self._retry, now_ns + _RETRY_NS)
+            return False
+        return True
 
     def _bear(self, child: Child) -> bool:
         """False: neither is it born nor does it live; try again later."""

@@ -9,8 +9,9 @@ the configuration that is in force. A watcher that is fenced leaves before it to
 import errno
 import fcntl
 import os
+import sys
 import traceback
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -37,6 +38,7 @@ from twinwatch.watch.tenure import Tenure, open_pair
 from twinwatch.watch.twin import TWIN, Twin
 
 TICK = "tick"
+_WANTS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 
 
 class Watcher:
@@ -68,16 +70,27 @@ class Watcher:
 
     def run(self) -> None:
         """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate."""
-        self._take_seat()
+        self._insist(self._take_seat)
         self._listener.open()  # before the first reserve, which inherits it
         self._beat_now(monotonic_ns())
         self._nursery.refill()  # first of all: until there is a reserve, one more kill is the last
         self._recall_quarantine()
-        self.guard.adopt(self.pair.spec)
+        self._insist(lambda: self.guard.adopt(self.pair.spec))
         self._twin.look()
-        self._tick(monotonic_ns())
+        self._insist(lambda: self._tick(monotonic_ns()))
         while not self._round():
             continue
+
+    def _insist(self, do: Callable[[], None]) -> None:
+        """A newborn that meets a lock that is not to be had says so and tries again, as any watcher does."""
+        while True:
+            try:
+                do()
+            except LockWedged as wedged:
+                self.pair.tell("wedged", reason=str(wedged))
+                self.pair.flush()
+            else:
+                return
 
     def _take_seat(self) -> None:
         set_comm(f"twinwatch-{self.pair.seat.role.label}")
@@ -99,7 +112,8 @@ class Watcher:
                 self._dispatch(key)
             for due in self._loop.take_due(monotonic_ns()):
                 self._passed(due)
-            self._twin.work()
+            if self._twin.work():
+                self._nursery.refill()  # at once: whoever made a list of all guards does not have this one
             self.guard.work()
             self.pair.flush()
             if not events and not self._retiring and not self._is_leaving:
@@ -269,12 +283,20 @@ class Watcher:
                 self.guard.quarantine(handling - 1)
 
     def crashed(self) -> None:
-        """Leave word of the slot that was in hand: one bad record must not end both twins in turn."""
-        self._tenure.beat(monotonic_ns(), handling=self.guard.handling)
+        """Leave word of the slot that was in hand: one bad record must not end both twins in turn (R16).
+
+        Not where the machine lacked something: that is over some time, and was no fault of the record's.
+        """
+        self._tenure.beat(monotonic_ns(), handling=0 if _is_want(sys.exception()) else self.guard.handling)
         self._listener.crashed()
         index = self.guard.handling - 1
         self.pair.tell("crashed", index=index if index >= 0 else None, reason=traceback.format_exc(limit=-3))
         self.pair.flush()
+
+
+def _is_want(error: BaseException | None) -> bool:
+    """Whether it says that memory, descriptors or room on a disk ran out."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _WANTS)
 
 
 def _hold_alive_lock(paths: Paths) -> int:
