@@ -44,6 +44,7 @@ def test_one_on_each_side():
         "logs",
         "events",
         "state",
+        "chaos",
         "doctor",
     ],
 )

@@ -3,7 +3,7 @@
 import argparse
 
 from twinwatch import __version__
-from twinwatch.cli import anchor, check, events, logs, pair, register, state, status, workers
+from twinwatch.cli import anchor, chaos, check, events, logs, pair, register, state, status, workers
 from twinwatch.cli.doctor import command as doctor
 from twinwatch.cli.options import shared
 
@@ -44,7 +44,7 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"twinwatch {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True, dest="command")
-    for group in (check, pair, anchor, status, workers, register, logs, events, state, doctor):
+    for group in (check, pair, anchor, status, workers, register, logs, events, state, chaos, doctor):
         group.add(commands)
     return parser
 

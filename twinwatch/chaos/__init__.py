@@ -1,0 +1,1 @@
+"""Faults done to a living pair on purpose, and what is seen of it from outside."""
