@@ -46,7 +46,7 @@ def test_a_killed_writer_leaves_the_old_record(scene):
     assert found_after(scene, WRITES + 1) == "new"
 
 
-def test_without_the_commit_word_it_leaves_a_record_that_nobody_can_believe(scene):
+def test_else_it_leaves_a_record_that_nobody_can_believe(scene):
     with taken_out(StateFile, "_commit", in_place):
         found = [found_after(scene, number) for number in range(1, WRITES + 1)]
     assert "damaged" in found

@@ -1,11 +1,18 @@
-"""R03: a writer is killed between a change and its journal entry."""
+"""R03: a writer is killed between a change and its journal entry; or a reader is faster than a change."""
 
+import os
 from dataclasses import replace
 
 from scene import JOB, Scene, die_at_write, taken_out
 
 from twinwatch.core import record
+from twinwatch.core.timing import SECOND_NS
+from twinwatch.core.values import Health
+from twinwatch.linux.lock import StateLock
 from twinwatch.linux.statefile import StateFile
+
+ENTRY_WRITES = 2  # of one change: journal entry, sequence
+PATIENT_NS = 600 * SECOND_NS  # the writer stands still on purpose, and is not to be ended for it
 
 
 def lost_changes(scene: Scene) -> list[int]:
@@ -41,6 +48,55 @@ def test_every_change_is_told(scene):
     assert lost_changes(scene) == []
 
 
-def test_a_change_that_is_told_afterwards_gets_lost(scene):
+def test_else_a_change_that_is_told_afterwards_gets_lost(scene):
     with taken_out(StateFile, "write", told_afterwards):
         assert lost_changes(scene)
+
+
+def told_of_a_change(scene: Scene) -> Health:
+    """A writer has told of its change and not made it yet. What a reader finds where the journal sends it."""
+    go, start = os.pipe()
+    since = scene.state.sequence()
+
+    def write(say):
+        put, left = os.pwrite, ENTRY_WRITES
+
+        def paused(fd: int, data: bytes, at: int) -> int:
+            nonlocal left
+            if left == 0:
+                say("told")
+                os.read(go, 1)
+            left -= 1
+            return put(fd, data, at)
+
+        state = scene.open()
+        read = state.read(JOB)
+        with state.lock:
+            os.pwrite = paused
+            state.write(JOB, replace(read.slot, health=Health.HEALTHY), read.version)
+
+    def read(say):
+        state = StateFile(scene.paths.runtime, PATIENT_NS)
+        state.lock.on_wait = lambda: say("waits")
+        _, told = state.changes(since)
+        assert told == {JOB}
+        say(state.slot(JOB).health.name)
+
+    assert scene.act(write).hear() == "told"
+    reader = scene.act(read)
+    heard = reader.hear()
+    os.write(start, b"x")
+    while heard == "waits":
+        heard = reader.hear()
+    os.close(go)
+    os.close(start)
+    return Health[heard]
+
+
+def test_what_is_told_was_done(scene):
+    assert told_of_a_change(scene) is Health.HEALTHY
+
+
+def test_else_a_reader_is_faster_than_the_change(scene):
+    with taken_out(StateLock, "_wait", lambda _lock: None):  # who finds it taken goes on without it
+        assert told_of_a_change(scene) is Health.UNKNOWN

@@ -43,6 +43,6 @@ def test_the_kernel_frees_the_lock_at_its_holders_death(scene):
     assert is_free_after_the_kill(scene)
 
 
-def test_a_lock_that_a_fork_inherits_is_held_for_ever(scene):
+def test_else_a_lock_that_a_fork_inherits_is_held_for_ever(scene):
     with taken_out(StateLock, "_try", flock):
         assert not is_free_after_the_kill(scene)

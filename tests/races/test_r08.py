@@ -1,10 +1,14 @@
 """R08: a watcher stands still, another one gets its role, and it goes on."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from scene import JOB, Scene, rest, taken_out, until
+from scene import JOB, Scene, closing_loop, rest, taken_out, until
 
+from twinwatch.anchor.third import Third
 from twinwatch.core import fence
 from twinwatch.core.values import Role
 from twinwatch.linux.birth import Fenced, Seat, compare_and_write
@@ -47,3 +51,27 @@ def test_else_two_processes_act_as_one_watcher(scene):
         assert scene.slot(Role.A.slot).generation == 2
         overwritten = replace(born.slot, health=7)
         assert compare_and_write(scene.state, replace(THAWED), JOB, born, overwritten)
+
+
+@contextmanager
+def fenced_anchor(scene: Scene) -> Iterator[Third]:
+    """An anchor whose slot names a newer generation."""
+    own = os.pidfd_open(os.getpid())
+    with closing_loop() as loop:
+        third = Third(scene.paths, loop, own, lambda _event, _details: None)
+        scene.record(Role.ANCHOR.slot, generation=third.pair.seat.generation + 1)
+        try:
+            yield third
+        finally:
+            third.close()
+            os.close(own)
+
+
+def test_a_fenced_anchor_lets_go(scene):
+    with fenced_anchor(scene) as third, pytest.raises(Fenced):
+        third.tick(0)
+
+
+def test_else_there_are_two_anchors(scene):
+    with fenced_anchor(scene) as third, taken_out(Seat, "check", lambda *_: None):
+        third.tick(0)

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from scene import JOB, Scene, rest, taken_out, until
+from scene import JOB, Scene, kill_self, rest, taken_out, until
 
 from twinwatch.control import up
 from twinwatch.control.errors import ControlError
@@ -99,3 +99,31 @@ def test_else_a_worker_is_born_in_both_files(scene):
             until(scene.births, "one of them runs")
         finally:
             new.close()
+
+
+def is_old_file_marked(scene: Scene) -> bool:
+    """Whoever rebuilds the directory is killed in the moment in which the new file has its name."""
+
+    def rebuild(_say):
+        state, link = scene.open(), os.link
+
+        def link_and_die(source: str, target: str) -> None:
+            link(source, target)
+            kill_self()
+
+        shutil.rmtree(scene.paths.runtime)
+        with taken_out(os, "link", link_and_die), state.lock:
+            move(state)
+
+    scene.act(rebuild).status()
+    assert not scene.open_and(StateFile.header).moved
+    return scene.state.header().moved
+
+
+def test_two_files_are_never_in_force(scene):
+    assert is_old_file_marked(scene)
+
+
+def test_else_a_killed_mover_leaves_two(scene):
+    with taken_out(StateFile, "write_header", lambda *_: None):  # as if it came to that too late
+        assert not is_old_file_marked(scene)

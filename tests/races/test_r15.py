@@ -53,7 +53,7 @@ def test_a_job_that_ended_well_runs_once(scene):
     assert scene.slot().exit.kind is ExitKind.CLEAN
 
 
-def test_collected_too_early_it_runs_again(scene):
+def test_else_it_is_collected_too_early_and_runs_again(scene):
     make_one_shot(scene)
     look = process.child_status
     with taken_out(process, "child_status", lambda pidfd, **_how: look(pidfd, reap=True)):

@@ -1,8 +1,9 @@
 """R17: the twin stands still and was sent KILL, but does not die: it is in a D state, or frozen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from scene import Actor, Scene, StubNursery, closing_loop, rest, taken_out
+from scene import Actor, Scene, StubNursery, closing_loop, rest, taken_out, until
 
 from twinwatch.core.values import Ending, Role
 from twinwatch.linux import process
@@ -39,7 +40,7 @@ def test_its_role_stays_its_own(scene):
     assert (slot.generation, slot.identity, slot.killed) == (1, standing.identity, True)
 
 
-def test_taken_for_dead_there_are_two_of_it(scene):
+def test_else_it_is_taken_for_dead_and_there_are_two_of_it(scene):
     def believe_it_dead(twin: Twin) -> None:
         """The mutant: KILL sent is death."""
         twin._is_dead = True
@@ -50,3 +51,39 @@ def test_taken_for_dead_there_are_two_of_it(scene):
     assert slot.generation == 2
     assert slot.identity != standing.identity
     assert "b" in scene.names_of_living()
+
+
+@contextmanager
+def met_twin(scene: Scene) -> Iterator[Twin]:
+    """`b` and how `a` sees it: alive."""
+    scene.hold(Role.A, lambda _say: rest())
+    pair = Pair(scene.paths, scene.spec, scene.state, Seat(Role.A, 1, 1), None)
+    with closing_loop() as loop:
+        twin = Twin(pair, loop, StubNursery(scene.gated(Role.A)), Role.B)
+        twin.look()
+        try:
+            yield twin
+        finally:
+            twin._drop()
+
+
+def generation_after_takeover(scene: Scene) -> int:
+    """`a` has seen `b` die; before it acts, a reserve of `b` has taken the role over."""
+    first = scene.hold(Role.B, lambda _say: rest())
+    with met_twin(scene) as twin:
+        first.kill()
+        twin.died()
+        assert not twin.is_live()
+        scene.hold(Role.B, lambda _say: rest(), generation=2)
+        twin.work()
+    return scene.slot(Role.B.slot).generation
+
+
+def test_its_successor_is_not_replaced(scene):
+    assert generation_after_takeover(scene) == 2
+
+
+def test_else_there_is_one_holder_too_many(scene):
+    with taken_out(Twin, "is_live", lambda twin: twin._read.slot.generation == 1 and not twin._is_dead):
+        assert generation_after_takeover(scene) == 3
+    until(lambda: len(scene.names_of_living()) == 2, "the newest one is there")

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 from scene import JOB, Scene, taken_out
 
 from twinwatch.core import record
+from twinwatch.core.record import Damage
 from twinwatch.core.values import Desired
 from twinwatch.linux.statefile import Read, StateFile
 
@@ -17,6 +19,13 @@ def damage(scene: Scene, read: Read) -> None:
         byte = file.read(1)[0]
         file.seek(at)
         file.write(bytes([byte ^ 1]))
+
+
+def repair_what_is_newer(scene: Scene) -> bool:
+    """Whether a guard repairs a damaged record of which it knows only the version before `stop`."""
+    known = scene.state.read(JOB)
+    damage(scene, scene.record(JOB, desired=Desired.STOP))
+    return scene.state.mend(JOB, known)
 
 
 def repair_after_a_stop(scene: Scene) -> Desired:
@@ -38,6 +47,18 @@ def unseen(state: StateFile, index: int, known: Read) -> bool:
 
 def test_a_repair_undoes_no_change(scene):
     assert repair_after_a_stop(scene) is Desired.STOP
+
+
+def test_only_the_very_version_is_repaired(scene):
+    assert not repair_what_is_newer(scene)
+    with pytest.raises(Damage):
+        scene.slot()
+
+
+def test_else_a_stop_is_undone_by_memory(scene):
+    with taken_out(StateFile, "mend", unseen):
+        assert repair_what_is_newer(scene)
+    assert scene.slot().desired is Desired.RUN
 
 
 def test_else_a_stop_is_forgotten(scene):

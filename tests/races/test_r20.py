@@ -1,6 +1,7 @@
 """R20: a guard is about to end what escaped of a worker, while its twin has given birth to the next one."""
 
 import os
+import signal
 from dataclasses import replace
 
 from scene import JOB, Actor, Scene, rest, taken_out
@@ -17,6 +18,7 @@ def end_escaped_too_late(scene: Scene) -> Actor:
 
     def run(say):
         _take_token(scene.paths.token("job", 0))
+        signal.signal(signal.SIGUSR1, lambda *_: say("lives"))
         say("runs")
         rest()
 
@@ -31,7 +33,8 @@ def end_escaped_too_late(scene: Scene) -> Actor:
 
 def test_the_next_generation_is_left_alone(scene):
     newer = end_escaped_too_late(scene)
-    assert not newer.is_dead
+    newer.send(signal.SIGUSR1)  # one that was sent KILL before takes no other signal
+    assert newer.hear() == "lives"
     assert os.path.exists(scene.paths.token("job", 0))
 
 
