@@ -1,127 +1,238 @@
-"""How long a pair is less than whole after a kill: figures for docs/race-analysis.md.
+"""How long each window of a pair is open after a kill: figures for docs/race-analysis.md.
 
-Starts a throw-away pair with one worker, kills watchers with SIGKILL, and reads the state file and
-`/proc` every LOOK_US until each mark is reached: a reader that never slept would take a processor from the
-pair that it measures.
-
-Marks, in microseconds after the signal was sent:
-  slot filled    the next generation is recorded (by the twin; or by a reserve, where both were killed)
-  watching       the next holder says that it watches
-  reserve        the next holder has forked its first reserve: from here on one more kill is survived again
+Starts a throw-away pair with one worker and kills, again and again, one watcher, both in one burst, and the
+worker. Root on a machine that has tracefs gets all windows, with the kernel's own times (`--how trace`).
+Without, the state file is looked at every LOOK_US, and only what shows there is measured (`--how look`): then
+the reader's own waking up is part of the figures.
 """
 
 import argparse
+import json
 import os
-import platform
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from twinwatch.core.values import WATCHER_ROLES, Identity, Phase, Role
+import measured
+from windows import figures, marks
+from windows.figures import BOTH, ONE, TITLES, WORKER
+from windows.ftrace import Event, NoTraceError, Trace
+from windows.marks import Before, Marks, Story
+
+from twinwatch.core.record import Slot
+from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Identity, Phase, Role
 from twinwatch.linux import process
 from twinwatch.linux.identity import is_alive, open_process
 from twinwatch.linux.statefile import StateFile
 
-CONFIG = """
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs/race-analysis.md"
+RESERVES = 2
+CONFIG = f"""
 pair: windows
-watch: {interval: 200ms, timeout: 2s, reserve: 2}
+watch: {{interval: 200ms, timeout: 2s, reserve: {RESERVES}}}
 workers:
-  idle: {command: [sleep, infinity]}
+  idle:
+    command: [sleep, infinity]
+    restart: {{backoff: {{burst: 1000}}}}
 """
-MARKS = ("slot filled", "watching", "reserve")
-PACE_MS = 150  # between two rounds: the births of a role stay within its burst
-PATIENCE_S = 20
+KILLS_MAX = 1000  # a worker that has died more often waits before its next birth
+PACE_MS = 120  # between two kills: the births of a role stay within its burst
+PATIENCE_S = 60
 LOOK_US = 20  # and the system's own slack of some 50
+SETTLE_MS = 20  # after the pair is whole: what is still to be traced
+SETTLES_MAX = 100
+DEPTH_SHOWN_US = (100, 500, 1000, 2000, 3000, 5000, 10_000, 20_000, 40_000)
 
 
 @dataclass
-class Round:
-    """Nanoseconds after the kill, by mark."""
+class Results:
+    """`lost`: kills of which the trace does not show a claim, by what is missing."""
 
-    at_ns: dict[str, int] = field(default_factory=dict)
-
-    def note(self, mark: str, since_ns: int) -> None:
-        self.at_ns.setdefault(mark, time.monotonic_ns() - since_ns)
-
-
-def has_child(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
-            return bool(file.read(16))
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    marks: dict[str, list[Marks]] = field(default_factory=dict)
+    depth: dict[str, list[list[tuple[int, int]]]] = field(default_factory=dict)
+    claims: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
 
 
-def is_whole(state: StateFile) -> bool:
-    for role in WATCHER_ROLES:
-        slot, reserves = state.slot(role.slot), state.reserves(role)
-        listed = reserves.identities if reserves.generation == slot.generation else ()
-        if slot.phase is not Phase.RUNNING or sum(map(is_alive, listed)) < 2:
-            return False
-    return True
+def count(table: dict[str, int], what: str) -> None:
+    table[what] = table.get(what, 0) + 1
 
 
-def wait_whole(state: StateFile) -> None:
+# ---------------------------------------------------------------- the pair
+
+
+class Living:
+    """The pair that is measured: its state file, and harm done to it."""
+
+    def __init__(self, folder: str) -> None:
+        self.state = StateFile(f"{folder}/run/windows", 10**9)
+
+    def slot(self, index: int) -> Slot:
+        return self.state.slot(index)
+
+    def reserves(self, role: Role) -> list[Identity]:
+        slot, listed = self.slot(role.slot), self.state.reserves(role)
+        return [*filter(is_alive, listed.identities)] if listed.generation == slot.generation else []
+
+    def is_whole(self) -> bool:
+        slots = [self.slot(index) for index in (*(role.slot for role in WATCHER_ROLES), FIRST_WORKER_SLOT)]
+        return all(slot.phase is Phase.RUNNING and is_alive(slot.identity) for slot in slots) and all(
+            len(self.reserves(role)) == RESERVES for role in WATCHER_ROLES
+        )
+
+    def wait_whole(self, newer: dict[int, int]) -> None:
+        """Whole, with a newer generation in each of these slots."""
+
+        def is_there() -> bool:
+            born = all(self.slot(index).generation > known for index, known in newer.items())
+            return born and self.is_whole()
+
+        wait(is_there, "the pair is whole", pause_us=5000)
+
+    def before(self) -> Before:
+        return Before(
+            {role.slot: self.slot(role.slot).identity.pid for role in WATCHER_ROLES},
+            {role.slot: tuple(one.pid for one in self.reserves(role)) for role in WATCHER_ROLES},
+        )
+
+    def kill(self, indices: tuple[int, ...]) -> int:
+        """Signal the processes of these slots in one burst; when the first was sent."""
+        pidfds = [open_process(self.slot(index).identity) for index in indices]
+        began_ns = time.monotonic_ns()
+        for pidfd in pidfds:
+            process.send(pidfd, signal.SIGKILL)
+        for pidfd in pidfds:
+            os.close(pidfd)
+        return began_ns
+
+
+def wait(is_true: Callable[[], object], what: str, pause_us: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not is_whole(state):
+    while not is_true():
         if time.monotonic() > deadline:
-            sys.exit("measure-windows: the pair does not become whole")
-        process.pause(5)
-    process.pause(PACE_MS)
+            sys.exit(f"measure-windows: waited {PATIENCE_S} s in vain until {what}")
+        time.sleep(pause_us / 1e6)
 
 
-def kill(identities: list[Identity]) -> int:
-    """Signal all in one burst; when the first was sent."""
-    pidfds = [open_process(identity) for identity in identities]
-    began_ns = time.monotonic_ns()
-    for pidfd in pidfds:
-        process.send(pidfd, signal.SIGKILL)
-    for pidfd in pidfds:
-        os.close(pidfd)
-    return began_ns
+def targets(kind: str, number: int) -> tuple[int, ...]:
+    """Slots whose processes are killed: of the watchers each in turn."""
+    roles = tuple(role.slot for role in WATCHER_ROLES)
+    return {ONE: (roles[number % 2],), BOTH: roles, WORKER: (FIRST_WORKER_SLOT,)}[kind]
 
 
-def measure(state: StateFile, killed: tuple[Role, ...]) -> Round:
-    """Kill the holders of these roles; the marks of the first of them that is filled again."""
-    old = {role: state.slot(role.slot) for role in killed}
-    seen, began_ns = Round(), kill([slot.identity for slot in old.values()])
-    deadline_ns = began_ns + PATIENCE_S * 10**9
-    role = killed[0]
-    while len(seen.at_ns) < len(MARKS):
-        if time.monotonic_ns() > deadline_ns:
-            sys.exit(f"measure-windows: waited in vain: {seen.at_ns}")
-        if not seen.at_ns:
-            role = next((r for r in killed if state.slot(r.slot).generation > old[r].generation), role)
-        slot = state.slot(role.slot)
-        if slot.generation == old[role].generation:
-            time.sleep(LOOK_US / 1e6)
-            continue
-        seen.note("slot filled", began_ns)
+# ---------------------------------------------------------------- by the kernel's trace
+
+
+def trace_one(pair: Living, trace: Trace, kind: str, number: int, results: Results) -> None:
+    """One kill: its marks, and how deep the pair was meanwhile."""
+    indices = targets(kind, number)
+    old = {index: pair.slot(index) for index in indices}
+    before = pair.before()
+    trace.drain()
+    pair.kill(indices)
+    pair.wait_whole({index: slot.generation for index, slot in old.items()})
+    events: list[Event] = []
+    for _ in range(SETTLES_MAX):
+        process.pause(SETTLE_MS)
+        events = sorted(events + trace.drain(), key=lambda event: event.at_ns)
+        try:
+            story = tell(events, before, kind, old, pair)
+        except LookupError as error:
+            count(results.lost, str(error))
+            return
+        if {"whole", "executed"} & story.marks.keys():
+            break
+    results.marks.setdefault(kind, []).append(story.marks)
+    if kind is ONE:
+        count(results.claims, "by its twin" if "opened" in story.marks else "by a reserve of its own")
+    if kind is not WORKER:
+        results.depth.setdefault(kind, []).append(marks.depth(events, before.guards, story.marks))
+
+
+def tell(events: list[Event], before: Before, kind: str, old: dict[int, Slot], pair: Living) -> Story:
+    index = next(iter(old))
+    if kind is BOTH:
+        return marks.of_both(events, before, RESERVES)
+    now = pair.slot(index)
+    if now.generation != old[index].generation + 1:
+        raise LookupError("more than one birth")
+    if kind is ONE:
+        return marks.of_one(events, before, index, now.identity.pid, RESERVES)
+    return marks.of_worker(events, before, index, old[index].identity.pid, now.identity.pid)
+
+
+# ---------------------------------------------------------------- by looking
+
+
+def look_at_one(pair: Living, kind: str, number: int, results: Results) -> None:
+    """One kill of watchers: the marks of the first of them that is filled again."""
+    indices = targets(kind, number)
+    old = {index: pair.slot(index).generation for index in indices}
+    seen: Marks = {"sent": pair.kill(indices)}
+
+    def newborn() -> int | None:
+        return next((index for index in indices if pair.slot(index).generation > old[index]), None)
+
+    wait(lambda: newborn() is not None, "a slot is filled", LOOK_US)
+    index = newborn()
+    role = next(role for role in WATCHER_ROLES if role.slot == index)
+    seen["recorded"] = pair.slot(role.slot).born_ns
+    while not {"watching", "listed"} <= seen.keys():
+        slot, now_ns = pair.slot(role.slot), time.monotonic_ns()
         if slot.phase is Phase.RUNNING:
-            seen.note("watching", began_ns)
-        if has_child(slot.identity.pid):
-            seen.note("reserve", began_ns)
+            seen.setdefault("watching", now_ns)
+        if len(pair.reserves(role)) == RESERVES:
+            seen.setdefault("listed", now_ns)
+        if now_ns - seen["sent"] > PATIENCE_S * 10**9:
+            sys.exit(f"measure-windows: waited in vain: {seen}")
         time.sleep(LOOK_US / 1e6)
-    return seen
+    results.marks.setdefault(kind, []).append(seen)
+    pair.wait_whole(old)
 
 
-def line(mark: str, values_ns: list[int]) -> str:
-    ordered = sorted(values_ns)
-    quantiles = statistics.quantiles(ordered, n=20, method="inclusive") if len(ordered) > 1 else ordered * 19
-    figures = (statistics.median(ordered), quantiles[0], quantiles[-1], ordered[-1])
-    return f"  {mark:<17} " + " ".join(f"{ns / 1000:>9.0f}" for ns in figures)
+# ---------------------------------------------------------------- a run
 
 
-def report(title: str, rounds: list[Round]) -> str:
-    columns = f"{'us after':<17} {'median':>9} {'5 %':>9} {'95 %':>9} {'worst':>9}"
-    head = f"{title}, {len(rounds)} kills\n  {columns}\n"
-    spans = {mark: [seen.at_ns[mark] for seen in rounds] for mark in MARKS}
-    spans["reserve - filled"] = [seen.at_ns["reserve"] - seen.at_ns["slot filled"] for seen in rounds]
-    return head + "\n".join(line(mark, values) for mark, values in spans.items())
+def strike(kinds: tuple[str, ...], kills: int, one: Callable[[str, int], None]) -> None:
+    """All kinds in turn, with a pause after each kill."""
+    for number in range(kills):
+        for kind in kinds:
+            one(kind, number)
+            process.pause(PACE_MS)
+        if sys.stderr.isatty():
+            print(f"\r{(number + 1) * len(kinds)} kills", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+
+
+def measure(pair: Living, trace: Trace | None, kills: int) -> tuple[Results, dict[str, float]]:
+    """The results, and what tracing costs: medians of W11a with it and without, by the pair's own clock."""
+    results = Results()
+    if trace is None:
+        strike((ONE, BOTH), kills, lambda kind, number: look_at_one(pair, kind, number, results))
+        return results, {}
+    strike((ONE, BOTH, WORKER), kills, lambda kind, number: trace_one(pair, trace, kind, number, results))
+    if trace.lost:
+        sys.exit("measure-windows: the kernel lost events: the figures would be wrong")
+    untouched, touched = Results(), Results()
+    for number in range(min(kills, 50)):  # in turn: whatever else the machine does, it does to both
+        for on, into in ((False, untouched), (True, touched)):
+            trace.switch(on=on)
+            look_at_one(pair, ONE, number, into)
+            process.pause(PACE_MS)
+            trace.drain()
+    window = next(window for window in figures.WINDOWS if window.id == "W11a")
+    costs = {"untraced": untouched, "traced": touched}
+    return results, {
+        name: figures.quantile(sorted(figures.samples(window, found.marks[ONE])), 0.5)
+        for name, found in costs.items()
+    }
 
 
 def run(twinwatch: list[str], environ: dict[str, str]) -> None:
@@ -130,37 +241,111 @@ def run(twinwatch: list[str], environ: dict[str, str]) -> None:
         sys.exit(f"measure-windows: {' '.join(twinwatch)}: {done.stdout}{done.stderr}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="measure-windows", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-n", "--kills", type=int, default=100, help="of each kind (default: 100)")
-    kills = parser.parse_args().kills
+def with_pair(trace: Trace | None, kills: int) -> tuple[Results, dict[str, float]]:
     with tempfile.TemporaryDirectory(prefix="twinwatch-windows.") as folder:
         config = f"{folder}/windows.yaml"
-        with open(config, "w", encoding="utf-8") as file:
-            file.write(CONFIG)
+        Path(config).write_text(CONFIG, encoding="utf-8")
         environ = os.environ | {
             "TWINWATCH_RUNTIME_DIR": f"{folder}/run",
             "TWINWATCH_STATE_DIR": f"{folder}/lib",
         }
         twinwatch = [sys.executable, "-m", "twinwatch"]
-        run([*twinwatch, "up", config], environ)
         try:
-            state = StateFile(f"{folder}/run/windows", 10**9)
-            results: dict[str, list[Round]] = {"one watcher killed": [], "both watchers killed": []}
-            for number in range(kills):
-                wait_whole(state)
-                results["one watcher killed"].append(measure(state, (WATCHER_ROLES[number % 2],)))
-                wait_whole(state)
-                results["both watchers killed"].append(measure(state, WATCHER_ROLES))
-            state.close()
+            run([*twinwatch, "up", config], environ)
+            pair = Living(folder)
+            try:
+                pair.wait_whole({})
+                return measure(pair, trace, kills)
+            finally:
+                pair.state.close()
         finally:
             run([*twinwatch, "down", "-p", "windows"], environ)
-    release, version = platform.release().split("-")[0], platform.python_version()
-    print(f"Linux {release}, CPython {version}, {os.cpu_count()} processors")
-    for title, rounds in results.items():
-        print(report(title, rounds))
+
+
+def document(
+    results: Results, costs: dict[str, float], how: str, where: dict[str, object]
+) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "machine": where,
+        "command": measured.command("scripts/measure-windows", sys.argv[1:]),
+        "how": how,
+        "kills": sum(map(len, results.marks.values())),
+        "settings": {"interval_ms": 200, "timeout_ms": 2000, "reserve": RESERVES},
+        "claims": results.claims,
+        "unseen": results.lost,
+        "tracing_cost_us": {name: round(value, 1) for name, value in costs.items()},
+        "windows": figures.document(results.marks),
+        "depth": {kind: figures.depths(curves) for kind, curves in results.depth.items()},
+    }
+
+
+def described(found: dict[str, object]) -> str:
+    """The machine, and how it was measured, in words."""
+    claims, costs = found["claims"], found["tracing_cost_us"]
+    lines = [
+        f"{found['kills']} kills on {measured.described(found['machine'])}.",
+    ]
+    if claims:
+        said = ", ".join(f"{number} times {who}" for who, number in sorted(claims.items()))
+        lines.append(f"The killed watcher's role was filled {said}.")
+    if costs:
+        lines.append(
+            f"Median of W11a by the product's own clock: {costs['untraced']:.0f} µs untraced, "
+            f"{costs['traced']:.0f} µs traced."
+        )
+    if found["unseen"]:
+        said = ", ".join(f"{number} × {what}" for what, number in sorted(found["unseen"].items()))
+        lines.append(f"Kills left out: {said}.")
+    return "\n".join(lines)
+
+
+def body(found: dict[str, object]) -> str:
+    """What stands in the document."""
+    depth = figures.depth_markdown(found["depth"], DEPTH_SHOWN_US) if found["depth"] else ""
+    parts = (described(found).replace("\n", " "), figures.markdown(found["windows"]), depth)
+    return "\n\n".join(part for part in parts if part)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="measure-windows", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-n", "--kills", type=int, default=200, help="of each kind (default: 200)")
+    parser.add_argument("--how", choices=("auto", "trace", "look"), default="auto", help="default: auto")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
+    parser.add_argument("--write", action="store_true", help=f"rewrite the tables in docs/{DOCUMENT.name}")
+    chosen = parser.parse_args()
+    if not 1 <= chosen.kills <= KILLS_MAX:
+        parser.error(f"--kills: 1 to {KILLS_MAX}")
+    return chosen
+
+
+def main() -> None:
+    chosen = arguments()
+    where, trace = measured.machine(), None
+    if chosen.how != "look":
+        try:
+            trace = Trace(marks.WANTED)
+        except NoTraceError as error:
+            if chosen.how == "trace":
+                sys.exit(f"measure-windows: {error}")
+            print(f"measure-windows: {error}: looking instead", file=sys.stderr)
+    try:
+        results, costs = with_pair(trace, chosen.kills)
+    finally:
+        if trace is not None:
+            trace.close()
+    found = document(results, costs, "trace" if trace else "look", where)
+    print(described(found))
+    print(figures.text(found["windows"]))
+    for kind, points in found["depth"].items():
+        least = min(point["least"] for point in points)
+        print(f"{TITLES[kind]}: at least {least} of {2 * (1 + RESERVES)} guards left")
+    if chosen.json:
+        chosen.json.write_text(f"{json.dumps(found, indent=1)}\n", encoding="utf-8")
+    if chosen.write:
+        measured.put(DOCUMENT, "windows", body(found))
 
 
 if __name__ == "__main__":
