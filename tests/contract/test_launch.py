@@ -11,7 +11,8 @@ from scene import Scene, act, rest, until
 
 from twinwatch.core.spec import Account
 from twinwatch.core.values import Stage
-from twinwatch.linux import launch, process
+from twinwatch.linux import process
+from twinwatch.linux import token as token_lock
 
 SELF_PORTRAIT = """
 import json, os, resource, sys
@@ -128,7 +129,7 @@ def test_a_program_that_is_no_program(scene):
 
 def test_a_held_token(scene):
     def take(say):
-        launch._take_token(scene.paths.token("job", 0))
+        token_lock.take(scene.paths.token("job", 0))
         say("taken")
         rest()
 
@@ -146,7 +147,7 @@ def test_a_token_without_high_descriptors(scene):
 
     def take(say):
         resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
-        launch._take_token(scene.paths.token("job", 0))
+        token_lock.take(scene.paths.token("job", 0))
         say("taken")
         rest()
 
@@ -155,6 +156,6 @@ def test_a_token_without_high_descriptors(scene):
     from twinwatch.linux import remains
 
     assert remains.token_holders(scene.paths.token("job", 0)) == [holder.pid]
-    until(lambda: remains.is_token_held(scene.paths.token("job", 0)))
+    until(lambda: token_lock.is_held(scene.paths.token("job", 0)))
     holder.kill()
     holder.close()

@@ -1,6 +1,5 @@
 """What a dead leader left: its group, its token, and whose processes are left alone."""
 
-import fcntl
 import os
 import signal
 from pathlib import Path
@@ -9,8 +8,9 @@ import pytest
 from scene import Actor, act, adopting_orphans, rest, taken_out, until
 
 from twinwatch.linux import process, remains
+from twinwatch.linux import token as token_lock
 from twinwatch.linux.gate import COMM_RESERVE, set_comm
-from twinwatch.linux.launch import _take_token, generation_variable
+from twinwatch.linux.launch import generation_variable
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def lead_group(token: str, *, member_has_token: bool = True) -> tuple[Actor, Act
     def lead(say):
         os.setsid()
         if member_has_token:
-            _take_token(token)
+            token_lock.take(token)
         pid = os.fork()
         if pid == 0:
             rest()
@@ -49,51 +49,48 @@ def bury(actor: Actor) -> None:
 
 
 def test_a_token_that_nobody_made_is_not_held(token):
-    assert not remains.is_token_held(token)
+    assert not token_lock.is_held(token)
 
 
 def test_a_token_is_held_as_long_as_anybody_has_it(token):
     leader, member = lead_group(token)
-    assert remains.is_token_held(token)
+    assert token_lock.is_held(token)
     assert sorted(remains.token_holders(token)) == sorted([leader.pid, member.pid])
     bury(leader)
-    assert remains.is_token_held(token)
+    assert token_lock.is_held(token)
     assert remains.token_holders(token) == [member.pid]
     bury(member)
-    assert not remains.is_token_held(token)
+    assert not token_lock.is_held(token)
     leader.close()
     member.close()
 
 
 def test_an_exec_keeps_the_token(token):
     def execute(say):
-        _take_token(token)
+        token_lock.take(token)
         say("taken")
         os.execvp("sleep", ["sleep", "1000"])
 
     actor = act(execute)
     assert actor.hear() == "taken"
     until(lambda: Path(f"/proc/{actor.pid}/comm").read_text() == "sleep\n")
-    assert remains.is_token_held(token)
+    assert token_lock.is_held(token)
     bury(actor)
     actor.close()
 
 
-def test_two_guards_that_look_do_not_see_each_other(token):
+def test_a_token_that_nobody_took_is_free(token):
     os.close(os.open(token, os.O_CREAT | os.O_RDWR, 0o600))
-    looking = os.open(token, os.O_RDONLY)
-    fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    assert not remains.is_token_held(token)
-    os.close(looking)
+    assert not token_lock.is_held(token)
 
 
 def test_a_second_generation_is_refused(token):
-    first = act(lambda say: (_take_token(token), say("taken"), rest()))
+    first = act(lambda say: (token_lock.take(token), say("taken"), rest()))
     assert first.hear() == "taken"
 
     def try_it(say):
         try:
-            _take_token(token)
+            token_lock.take(token)
         except OSError as error:
             say(error.errno)
 
@@ -149,7 +146,7 @@ def escape(token: str) -> Actor:
     """A process that left its group and its parent, and has the token."""
 
     def run(say):
-        _take_token(token)
+        token_lock.take(token)
         os.setsid()
         say("away")
         rest()
@@ -165,7 +162,7 @@ def test_what_holds_the_token_is_ended_wherever_it_went(token):
     assert remains.end_token_holders(token, lambda: True) == 1
     assert process.wait_dead(escaped.pidfd, 30_000)
     assert not stranger.is_dead
-    assert not remains.is_token_held(token)
+    assert not token_lock.is_held(token)
     stranger.kill()
     stranger.close()
     escaped.close()

@@ -99,6 +99,17 @@ RULES: dict[tuple[str, str], Rewrite] = {
             ),
         ),
     ),
+    ("R31", "linux/token.py:is_held"): Rewrite(
+        "the token is tried, as a `flock`",
+        (
+            "found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))  # R31",
+            "found = _FLOCK.pack(fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB) or fcntl.F_UNLCK, *_WHOLE)",
+        ),
+        (
+            "fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))",
+            "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        ),
+    ),
     ("R14", "watch/reserve.py:_become_worker"): Rewrite(
         "the slot is not read again",
         ("if birth is None or not _is_wanted(duty, order):", "if birth is None:"),

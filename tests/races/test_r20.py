@@ -7,7 +7,7 @@ from dataclasses import replace
 from scene import JOB, Actor, Scene, rest, taken_out
 
 from twinwatch.core.values import NO_EXIT, ExitKind, Phase
-from twinwatch.linux.launch import _take_token
+from twinwatch.linux import token as token_lock
 from twinwatch.watch.guard import Guard
 
 
@@ -17,7 +17,7 @@ def end_escaped_too_late(scene: Scene) -> Actor:
     scene.record(JOB, generation=1, phase=Phase.STOPPING, exit=over)
 
     def run(say):
-        _take_token(scene.paths.token("job", 0))
+        token_lock.take(scene.paths.token("job", 0))
         signal.signal(signal.SIGUSR1, lambda *_: say("lives"))
         say("runs")
         rest()

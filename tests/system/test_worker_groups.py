@@ -4,8 +4,8 @@ import signal
 from dataclasses import replace
 
 import pytest
+from every_step_strike import Strike, needs_ptrace
 from group_kit import NAMES, begin, configure, forget, members, raised, story, wait_ready
-from strace_kit import Injection, needs_strace
 from worker_kit import Lever, LivePair, kill_watchers, until, wait_guarded, wait_phase
 
 from twinwatch.control import access
@@ -232,7 +232,7 @@ def test_watchers_that_die_while_others_end(pair: LivePair, roles: tuple[Role, .
 
 
 @pytest.mark.slow
-@needs_strace
+@needs_ptrace
 @pytest.mark.timeout(300)
 def test_a_watcher_that_dies_at_any_step(pair: LivePair):
     """SIGKILL at the N-th system call of the watcher whose worker died, and of its twin."""
@@ -245,10 +245,11 @@ def test_a_watcher_that_dies_at_any_step(pair: LivePair):
         before = members(pair)
         owner = pair.worker(name).owner
         role = owner if nth % 8 < 4 else owner.twin
-        with Injection([pair.role(role).identity], "SIGKILL", nth) as injection:
+        with Strike("SIGKILL", nth, [pair.role(role).identity]) as strike:
             pair.kill(pair.worker(name).identity, number=signal.SIGKILL)
+            strike.go()
             wait_ready(pair, raised(before, *NAMES))
-            injection.wait_struck()
+            strike.wait_struck()
         wait_ready(pair)
         slots = [pair.worker(member) for member in NAMES]
         born = [slot.born_ns for slot in slots]
@@ -257,4 +258,4 @@ def test_a_watcher_that_dies_at_any_step(pair: LivePair):
         pair.assert_never_double()
     wait_guarded(pair)
     gained = sum(pair.role(role).generation - number for role, number in struck.items())
-    assert gained >= len(range(3, 123, 4)), "each injection ended a watcher"
+    assert gained >= len(range(3, 123, 4)), "each strike ended a watcher"

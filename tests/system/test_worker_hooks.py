@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from strace_kit import Injection, needs_strace
+from every_step_strike import Strike, needs_ptrace
 from worker_kit import (
     SLEEP,
     TIRELESS,
@@ -328,7 +328,7 @@ def test_both_run_as_the_workers_user(pair: LivePair):
 
 
 @pytest.mark.slow
-@needs_strace
+@needs_ptrace
 @pytest.mark.timeout(300)
 def test_a_watcher_that_dies_at_any_step(pair: LivePair):
     """SIGKILL at the N-th system call: no hook runs twice for one generation, and the worker comes back."""
@@ -346,15 +346,16 @@ def test_a_watcher_that_dies_at_any_step(pair: LivePair):
         wait_guarded(pair)
         slot = wait_running(pair, "w")[0]
         role = slot.owner if nth % 8 < 4 else slot.owner.twin
-        with Injection([pair.role(role).identity], "SIGKILL", nth) as injection:
+        with Strike("SIGKILL", nth, [pair.role(role).identity]) as strike:
             pair.kill(slot.identity)
+            strike.go()
             wait_running(pair, "w", generation=slot.generation + 1)
-            injection.wait_struck()
+            strike.wait_struck()
         pair.assert_never_double()
     generations = [line.split(":")[0] for line in said(pair)]
     assert len(generations) == len(set(generations)), "a hook ran twice"
     assert len(generations) > 20, "hooks hardly ever ran"
     wait_guarded(pair)
     gained = sum(pair.role(role).generation - number for role, number in first.items())
-    assert gained >= len(range(3, 123, 4)), "each injection ended a watcher"
+    assert gained >= len(range(3, 123, 4)), "each strike ended a watcher"
     assert not [e for e in changes(pair, "w") if e["new"] == "fatal"]

@@ -10,21 +10,17 @@ import os
 import resource
 import signal
 import stat
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 from twinwatch.core import expand
 from twinwatch.core.spec import PairSpec, WorkerSpec
 from twinwatch.core.values import Exit, ExitKind, Stage
-from twinwatch.linux import cgroup, heartbeat, hook
+from twinwatch.linux import cgroup, heartbeat, hook, token
 from twinwatch.linux.gate import COMM_HOOK, IGNORED_SIGNALS, set_comm
 from twinwatch.linux.limits import restore_descriptor_limit
 from twinwatch.linux.paths import Paths
 
-_TOKEN_FD_MIN = 64  # out of the way of programs that use 3, 4, 5 …
-_TOKEN_TRIES = 50
-_TOKEN_PAUSE_S = 0.002
 _FIFO_BYTES = 1 << 20
 
 
@@ -57,7 +53,7 @@ def execute(birth: Birth) -> None:
     paths, spec, instance = birth.paths, birth.spec, birth.instance
     stage = Stage.TOKEN
     try:
-        _take_token(paths.token(spec.name, instance))
+        token.take(paths.token(spec.name, instance))
         make_heartbeat(paths, spec, instance)
         stage = Stage.OUTPUT
         _redirect(birth)
@@ -118,27 +114,6 @@ def make_heartbeat(paths: Paths, spec: WorkerSpec, instance: int) -> None:
     """An empty heartbeat file, its worker's user's own. Without it the worker runs as well."""
     uid, gid = (spec.account.uid, spec.account.gid) if spec.account else (-1, -1)
     heartbeat.make(paths.heartbeat(spec.name, instance), uid, gid)
-
-
-def _take_token(path: str) -> None:
-    """Lock the token; guards that probe it hold it for microseconds, so try for a moment."""
-    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fd = fcntl.fcntl(opened, fcntl.F_DUPFD, _TOKEN_FD_MIN)
-        os.close(opened)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EMFILE):
-            raise
-        fd = opened
-        os.set_inheritable(fd, True)  # noqa: FBT003 - the standard library's own
-    for _ in range(_TOKEN_TRIES):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_TOKEN_PAUSE_S)
-        else:
-            return
-    raise OSError(errno.EBUSY, "token held")
 
 
 def _redirect(birth: Birth) -> None:

@@ -1,13 +1,12 @@
 """What a dead leader left: members of its group, and processes that hold its slot's token.
 
-The token is a file of the worker instance, locked with `flock` by every generation and inherited on
+The token is a file of the worker instance, locked by every generation and inherited on
 purpose: whoever still has the descriptor keeps the lock. So the kernel itself refuses a second
 generation beside a process of the first, even one that left the group with `setsid`, even where the
 state file was lost. A program that closes every descriptor escapes this, and only this.
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 
@@ -15,6 +14,7 @@ from twinwatch.core.values import Identity
 from twinwatch.linux import process
 from twinwatch.linux.gate import COMM_HOOK
 from twinwatch.linux.identity import ProcessGone, open_process, stat_fields
+from twinwatch.linux.token import is_held
 
 _GROUP_FIELD = 2  # field 5 of /proc/PID/stat, counted from field 3
 _DEAD_STATES = frozenset({b"Z", b"X", b"x"})
@@ -26,24 +26,6 @@ _UNEXECUTED = (
     b"twinwatch-ancho",
 )  # 15 bytes at most
 _VANISHED = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
-
-
-def is_token_held(path: str) -> bool:
-    """Whether a process of some generation still holds the token.
-
-    The probe is a shared lock, so that two guards that probe at once do not see each other.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def end_group(leader: Identity, pidfd: int, token: str) -> bool:
@@ -91,7 +73,7 @@ def end_token_holders(token: str, is_still_so: Callable[[], bool]) -> int:
 
 def end_if_held(token: str) -> bool:
     """KILL whoever holds a token that nobody has a right to any more. False: nobody does."""
-    if not is_token_held(token):
+    if not is_held(token):
         return False
     end_token_holders(token, lambda: True)
     return True

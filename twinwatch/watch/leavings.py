@@ -11,6 +11,7 @@ from twinwatch.core.reconcile import LEAVING_NS, Rest
 from twinwatch.core.record import Slot
 from twinwatch.core.values import ExitKind
 from twinwatch.linux import adoption, cgroup, draft, remains
+from twinwatch.linux.token import is_held
 from twinwatch.watch.pair import Pair
 from twinwatch.watch.roster import Guarded
 
@@ -36,9 +37,9 @@ def examine(pair: Pair, guarded: Guarded, now_ns: int, *, is_ending: bool) -> Re
             return taken
     is_fresh = now_ns < guarded.slot.exit.at_ns + LEAVING_NS
     # the main process may not have left the group yet
-    spared = names_heir and is_fresh and remains.is_token_held(token)
+    spared = names_heir and is_fresh and is_held(token)
     left = spared or remains.end_group(guarded.slot.identity, guarded.pidfd, token)
-    escaped = remains.is_token_held(token) or _is_cgroup_populated(pair, guarded)
+    escaped = is_held(token) or _is_cgroup_populated(pair, guarded)
     if left or (escaped and is_fresh):
         return Rest.GROUP
     return Rest.ESCAPED if escaped else Rest.EMPTY
