@@ -99,6 +99,14 @@ RULES: dict[tuple[str, str], Rewrite] = {
             ),
         ),
     ),
+    ("R16", "watch/watcher.py:Watcher.run"): Rewrite(
+        "what the former holder said is read after the first beat",
+        ("        self._recall_quarantine()  # R16: before", "        # before"),
+        (
+            "        self._nursery.refill()  # until there is a reserve, one more kill may be the last\n",
+            "        self._recall_quarantine()\n        self._nursery.refill()\n",
+        ),
+    ),
     ("R31", "linux/token.py:is_held"): Rewrite(
         "the token is tried, as a `flock`",
         (

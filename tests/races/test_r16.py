@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from scene import JOB, Actor, Scene, taken_out, until
+from scene import JOB, Actor, Scene, rest, taken_out, until
 
 from twinwatch.core import reconcile
+from twinwatch.core.record import Heartbeat
 from twinwatch.core.values import Desired, Phase, Role
 from twinwatch.linux.birth import Seat
 from twinwatch.watch import frame, watcher
@@ -54,6 +55,21 @@ def test_each_watcher_meets_it_once_at_most(scene):
     )
     assert 1 <= count(scene) <= 2
     assert scene.slot(JOB).generation == 0
+
+
+def test_what_the_former_holder_said_is_read_before_the_first_beat(scene):
+    """Which takes it away: else whoever comes next meets the record again."""
+    scene.state.beat(Role.A, Heartbeat(1, handling=1 + JOB))
+
+    def say_what_is_known(say):
+        def beat(this: watcher.Watcher, _now_ns: int) -> None:
+            say(JOB in this.guard.quarantined)
+            rest()
+
+        with taken_out(watcher.Watcher, "_beat_now", beat):
+            frame.main(scene.paths, Seat(Role.A, 1, 1))
+
+    assert scene.hold(Role.A, say_what_is_known).hear() == "True"
 
 
 def test_else_they_crash_in_turn(scene):

@@ -70,11 +70,11 @@ class Watcher:
 
     def run(self) -> None:
         """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate."""
+        self._recall_quarantine()  # R16: before this role's next beat takes the former holder's word away
         self._insist(self._take_seat)
         self._listener.open()  # before the first reserve, which inherits it
         self._beat_now(monotonic_ns())
-        self._nursery.refill()  # first of all: until there is a reserve, one more kill is the last
-        self._recall_quarantine()
+        self._nursery.refill()  # until there is a reserve, one more kill may be the last
         self._insist(lambda: self.guard.adopt(self.pair.spec))
         self._twin.look()
         self._insist(lambda: self._tick(monotonic_ns()))
