@@ -49,6 +49,11 @@ class Twin:
     def is_live(self) -> bool:
         return not self._is_dead
 
+    @property
+    def is_watched(self) -> bool:
+        """Alive, and known by a pidfd."""
+        return not self._is_dead and self._pidfd >= 0
+
     def born_ns(self) -> int:
         return self._read.slot.born_ns
 
@@ -74,6 +79,8 @@ class Twin:
         if read.slot.generation != self._read.slot.generation or self._read.version < 0:
             self._meet(read.slot)
         self._read = read
+        if read.slot.killed and self.is_watched:  # R32: whoever recorded that may not have come to it
+            process.send(self._pidfd, signal.SIGKILL)
 
     def _damaged(self, damage: Damage) -> None:
         """Its holder knows the record best and repairs it; this memory is as good."""
@@ -188,7 +195,7 @@ class Twin:
 
     def observe(self, now_ns: int) -> None:
         """One tick: look whether its heartbeat moves."""
-        if self._is_dead or self._pidfd < 0:
+        if not self.is_watched:
             return
         watch = self._pair.spec.watch
         self._suspicion = judge.observe(
@@ -206,8 +213,7 @@ class Twin:
 
     def is_hung(self) -> bool:
         """It stood still for too long, while this judge was on time."""
-        watched = not self._is_dead and self._pidfd >= 0
-        return watched and judge.is_hung(self._suspicion, self._pair.spec.watch.timeout_ns)
+        return self.is_watched and judge.is_hung(self._suspicion, self._pair.spec.watch.timeout_ns)
 
     def judge(self, now_ns: int) -> None:
         """End one that stands still."""

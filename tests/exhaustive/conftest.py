@@ -1,0 +1,6 @@
+"""The virtual kernel is the simulation's."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "simulation"))
