@@ -16,7 +16,7 @@ NOBODY = 65534
 AS_NOBODY = f"""
 import argparse, importlib, os, pkgutil, shutil, sys, twinwatch
 for found in pkgutil.walk_packages(twinwatch.__path__, "twinwatch."):
-    if found.name not in ("twinwatch.__main__", "twinwatch.watch.boot"):
+    if not found.name.startswith(("twinwatch.__main__", "twinwatch.watch.boot", "twinwatch.chaos")):
         importlib.import_module(found.name)
 from twinwatch.cli import parser
 from twinwatch.config.load import load

@@ -23,6 +23,7 @@ from twinwatch.watch.watcher import Watcher
 
 EXIT_CRASHED = 70
 EXIT_FENCED = 75
+_left: list[object] = []  # in a forked child: its parent's world, whose descriptors are closed already (R11)
 
 
 def main(paths: Paths, seat: Seat) -> NoReturn:
@@ -38,11 +39,20 @@ def begin(live: Callable[[], BehindGate]) -> NoReturn:
     gc.freeze()
     born = live()
     while True:
-        gc.collect()  # what the parent left is gone before new descriptors get its numbers
         duty = born.duty
-        seat = reserve.live(born.gate, duty)
+        if not born.is_awaited:
+            _let_go()
+        seat = reserve.live(born.gate, duty, is_awaited=born.is_awaited)
+        if born.is_awaited:
+            _let_go()
         gc.enable()
         born = _live(duty.paths, seat, duty.notify)
+
+
+def _let_go() -> None:
+    """Free what the parent left. For a child that executes its program at once, the kernel does it sooner."""
+    _left.clear()
+    gc.collect()
 
 
 def _live(paths: Paths, seat: Seat, notify: NotifySocket | None) -> BehindGate:
@@ -53,6 +63,7 @@ def _live(paths: Paths, seat: Seat, notify: NotifySocket | None) -> BehindGate:
         watcher.run()
         watcher.leave()
     except BehindGate as behind:
+        _left.append(watcher)
         return behind.with_traceback(None)
     except Fenced:
         os._exit(EXIT_FENCED)

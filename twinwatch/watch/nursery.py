@@ -46,7 +46,7 @@ class Nursery:
             _, child = self._ready.popitem()
             self._loop.remove(child.pidfd)
             return child
-        return self._fork()
+        return self._fork(is_awaited=True)
 
     def give_back(self, child: Child) -> None:
         """A child whose claim was lost waits on."""
@@ -63,7 +63,7 @@ class Nursery:
         self.give_back(child)
         return True
 
-    def _fork(self) -> Child | None:
+    def _fork(self, *, is_awaited: bool = False) -> Child | None:
         pair = self._pair
         try:
             born = fork_gated(self._own_pidfd, (pair.notify.fileno(),) if pair.notify else ())
@@ -77,7 +77,9 @@ class Nursery:
         if isinstance(born, Gate):
             self._loop.abandon()
             raise BehindGate(
-                born, Duty(pair.paths, pair.spec, pair.seat.role, pair.seat.generation, pair.notify)
+                born,
+                Duty(pair.paths, pair.spec, pair.seat.role, pair.seat.generation, pair.notify),
+                is_awaited=is_awaited,
             )
         return born
 

@@ -63,18 +63,25 @@ class Duty:
 
 
 class BehindGate(BaseException):
-    """Raised in a forked child to unwind to the outermost frame: no stack grows over generations."""
+    """Raised in a forked child to unwind to the outermost frame: no stack grows over generations.
 
-    def __init__(self, gate: Gate, duty: Duty) -> None:
+    `is_awaited`: no reserve was left, and its order comes at once. It does nothing beforehand.
+    """
+
+    def __init__(self, gate: Gate, duty: Duty, *, is_awaited: bool = False) -> None:
         super().__init__()
         self.gate = gate
         self.duty = duty
+        self.is_awaited = is_awaited
 
 
-def live(gate: Gate, duty: Duty) -> Seat:
+def live(gate: Gate, duty: Duty, *, is_awaited: bool = False) -> Seat:
     """Wait behind the gate. Returns with a watcher's seat, or not at all."""
+    gc.disable()
     if duty.role is Role.ANCHOR:
         _leave_anchor(duty)
+    if not is_awaited:
+        _rehearse(duty)
     if _wait(gate, duty):
         order = gate.take_order()
         if order is None or order.let is Let.LEAVE:
@@ -98,7 +105,6 @@ def _leave_anchor(duty: Duty) -> None:
 def _wait(gate: Gate, duty: Duty) -> bool:
     """True: an order has come. False: the parent is dead."""
     timeout_ns = duty.spec.watch.timeout_ns
-    _rehearse(duty)
     vigil = _Vigil(duty)
     while True:
         before = monotonic_ns()
@@ -117,7 +123,6 @@ def _rehearse(duty: Duty) -> None:
 
     A forked child pays for each page that it first writes to; it pays now, when nobody waits for it.
     """
-    gc.disable()
     if duty.role is not Role.ANCHOR:
         _read(duty, partial(_rehearse_takeover, duty), otherwise=None)
     _is_wanted(duty, Order(Let.WORKER, 0, 0, duty.spec.generation))

@@ -136,6 +136,12 @@ class Tenure:
         for label, at in ((seat.role.label, slot_at(seat.role.slot)), ("header", HEADER_AT)):
             if state.mend_selector(at):
                 self._pair.tell("repaired", slot=label, reason="selector")
+        own = seat.own(state)
+        if (
+            own is not None and own.phase is Phase.STARTING
+        ):  # its newest copy was damaged too: the one before is in force
+            self.write_own(Phase.RUNNING)
+            self._pair.tell("repaired", slot=seat.role.label, reason="went back to its former version")
 
     # ------------------------------------------------------------ a lost runtime directory
 

@@ -14,6 +14,7 @@ from virtual.process import Process
 from virtual.world import FIRST, World
 
 _PATIENCE_S = 3.0
+_READ_NS = 300_000_000  # three ticks
 
 
 class Commands:
@@ -92,9 +93,11 @@ class Commands:
         return self._begin("down", do)
 
     def damage(self) -> None:
-        """Flip a bit in some record."""
+        """Flip a bit in some record that the watchers have had time to read: what nobody knows nobody can mend."""
         node = self._seen.node()
         index = self._rng.randrange(FIRST + len(self._world.spec.places))
+        if self._kernel.now_ns - self._seen.known(index).at_ns < _READ_NS:
+            return
         at = record.slot_at(index) + self._rng.choice((0, 200, 1200))
         node.data[at] ^= 1 << self._rng.randrange(8)
         self._seen.marks["a record is damaged"] += 1

@@ -15,7 +15,7 @@ from twinwatch.core.record import Slot
 from twinwatch.linux import gate, identity, lock, process
 from twinwatch.linux.gate import Gate
 from twinwatch.linux.lock import LOCK_BYTE, StateLock
-from twinwatch.linux.statefile import Read, StateFile
+from twinwatch.linux.statefile import StateFile
 from twinwatch.watch import guard, reserve, watcher
 from twinwatch.watch.twin import Twin
 
@@ -30,7 +30,7 @@ class Mutant:
     what: str
     profile: str
     mutate: Mutate
-    lives: int = 40
+    lives: int = 400
 
     @property
     def seeds(self) -> range:
@@ -109,17 +109,6 @@ def _told_afterwards(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StateFile, "write", write)
 
 
-def _mended_unseen(patch: pytest.MonkeyPatch) -> None:
-    """R19: written from memory, without another look under the lock."""
-
-    def mend(this: StateFile, index: int, known: Read, *, is_holder: bool = False) -> bool:
-        with this.lock:
-            this._commit(record.slot_at(index), record.pack_slot(known.slot), known.version)
-        return True
-
-    patch.setattr(StateFile, "mend", mend)
-
-
 def _believes_any_event(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(guard, "is_dead", lambda _pidfd: True)
 
@@ -147,9 +136,8 @@ MUTANTS = (
         "a stopped holder of the lock is left alone",
         "ice",
         replaced(StateLock, "_end_holder", lambda *_: None),
-        120,
     ),
-    Mutant("R07", "a recorded child is waited for for ever", "stops", _patient, 80),
+    Mutant("R07", "a recorded child is waited for for ever", "stops", _patient),
     Mutant(
         "R10",
         "the end of the pipe is taken for a death",
@@ -161,14 +149,12 @@ MUTANTS = (
         "reserves look at no heartbeat",
         "stops",
         replaced(reserve._Vigil, "is_all_still", lambda *_, **__: False),
-        80,
     ),
     Mutant(
         "R14",
         "a child does not look whether it is wanted",
         "orders",
         replaced(reserve, "_is_wanted", lambda *_: True),
-        80,
     ),
     Mutant("R15", "an exit is collected before it is recorded", "kills", _collected_early),
     Mutant(
@@ -176,11 +162,9 @@ MUTANTS = (
         "a watcher that lacked something blames the record",
         "poor",
         replaced(watcher, "_is_want", lambda _error: False),
-        80,
     ),
-    Mutant("R17", "a role is free as soon as KILL is sent", "ice", _told_at_once, 60),
-    Mutant("R21", "an event is believed without asking the pidfd", "kills", _believes_any_event, 60),
-    Mutant("R19", "a record is mended without another look", "damage", _mended_unseen, 80),
+    Mutant("R17", "a role is free as soon as KILL is sent", "ice", _told_at_once),
+    Mutant("R21", "an event is believed without asking the pidfd", "kills", _believes_any_event),
     Mutant(
         "P6",
         "a PID is believed without its identity",

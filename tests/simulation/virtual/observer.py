@@ -33,6 +33,7 @@ class Known:
     slot: Slot = field(default_factory=Slot)
     process: Process | None = None
     unwanted_step: int = 0  # since when it is not to run
+    at_ns: int = 0  # when it was seen to be made current
 
 
 def _holds(by: Process, node: Any) -> bool:
@@ -81,7 +82,7 @@ class Watchful(Observer):
         at = record.slot_at(index)
         version, body = record.unpack_record(bytes(node.data[at : at + record.RECORD_SIZE]))
         slot = record.unpack_slot(body)
-        return Known(version, slot, self._named(slot.identity))
+        return Known(version, slot, self._named(slot.identity), at_ns=self._kernel.now_ns)
 
     def _named(self, identity: Identity) -> Process | None:
         process = self._kernel.processes.get(identity.pid)

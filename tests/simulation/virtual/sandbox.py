@@ -133,10 +133,10 @@ class Sandbox:
 
     # ------------------------------------------------------------ a fork's two sides
 
-    def fork_of_nursery(self, original: Callable[[Nursery], object]) -> Callable[[Nursery], object]:
+    def fork_of_nursery(self, original: Callable[..., object]) -> Callable[..., object]:
         """The child runs the same method again, on a copy of what it was at the fork, and begins a life of its own."""
 
-        def fork(nursery: Nursery) -> object:
+        def fork(nursery: Nursery, *, is_awaited: bool = False) -> object:
             stand_in = copy.copy(nursery)
             pair = nursery._pair
             notify = copy.copy(pair.notify)
@@ -147,12 +147,12 @@ class Sandbox:
 
             def live() -> BehindGate:
                 try:
-                    original(stand_in)
+                    original(stand_in, is_awaited=is_awaited)
                 except BehindGate as behind:
                     return behind.with_traceback(None)
                 raise AssertionError("a forked child went on as its parent")
 
-            return self._forking(lambda: frame.begin(live), lambda: original(nursery))
+            return self._forking(lambda: frame.begin(live), lambda: original(nursery, is_awaited=is_awaited))
 
         return fork
 
