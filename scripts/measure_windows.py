@@ -314,6 +314,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("-n", "--kills", type=int, default=200, help="of each kind (default: 200)")
     parser.add_argument("--how", choices=("auto", "trace", "look"), default="auto", help="default: auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them (needs twinwatch[report])")
     parser.add_argument("--write", action="store_true", help=f"rewrite the tables in docs/{DOCUMENT.name}")
     chosen = parser.parse_args()
     if not 1 <= chosen.kills <= KILLS_MAX:
@@ -342,6 +343,10 @@ def main() -> None:
     for kind, points in found["depth"].items():
         least = min(point["least"] for point in points)
         print(f"{TITLES[kind]}: at least {least} of {2 * (1 + RESERVES)} guards left")
+    if chosen.picture:
+        from twinwatch.chaos import pictures
+
+        chosen.picture.write_text(pictures.windows(found), encoding="utf-8")
     if chosen.json:
         chosen.json.write_text(f"{json.dumps(found, indent=1)}\n", encoding="utf-8")
     if chosen.write:

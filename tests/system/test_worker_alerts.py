@@ -21,7 +21,7 @@ from worker_kit import (
 )
 
 from twinwatch.core.values import WATCHER_ROLES, Identity, Phase
-from twinwatch.linux.identity import identify, is_alive
+from twinwatch.linux.identity import identify, is_alive, stat_fields
 
 RESTARTS = 40
 RECORD = 'printf "%s\\n" "$(cat)" >> "$0"'
@@ -88,10 +88,17 @@ def test_a_lost_watcher_is_told_and_an_asked_for_restart_is_not(pair: LivePair, 
     kill_watchers(pair, WATCHER_ROLES[0])
     (first,) = wait_told(out)
     assert (first["kind"], first["workers"]) == ("twin-lost", ["a"])
+    stop_watchers(pair)  # one that has seen the other die must not take the word along
     kill_watchers(pair)
     pair.down()
     assert tally(messages(out)) == {"messages": 2, "news": 3}
     assert {event["slot"] for event in messages(out)[1]["events"]} == {"a", "b"}
+
+
+def stop_watchers(pair: LivePair) -> None:
+    both = [pair.role(role).identity for role in WATCHER_ROLES]
+    pair.kill(*both, number=signal.SIGSTOP)
+    until(lambda: all(stat_fields(one.pid)[0] == b"T" for one in both), "both are stopped")
 
 
 def test_its_death_loses_no_alert_and_leaves_no_child(pair: LivePair, out: Path):

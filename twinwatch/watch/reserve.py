@@ -22,6 +22,7 @@ from twinwatch.core.record import Damage, Header, Heartbeat, Slot, pack_slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import (
+    NO_EXIT,
     WATCHER_ROLES,
     Desired,
     ExitKind,
@@ -310,7 +311,9 @@ def _own_seat(state: StateFile, index: int) -> Seat | None:
     if index not in _ROLE_SLOTS:
         return None
     slot = state.slot(index)
-    return Seat(Role(index + 1), slot.generation, slot.config_generation)
+    was = Phase.RUNNING if slot.generation > 1 else Phase.STOPPED
+    former = replace(slot, phase=was, generation=slot.generation - 1, exit=NO_EXIT)  # untold: its parent died
+    return Seat(Role(index + 1), slot.generation, slot.config_generation, former)
 
 
 def _claim_role(state: StateFile, duty: Duty, me: Identity) -> Seat | None:

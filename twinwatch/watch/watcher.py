@@ -113,6 +113,7 @@ class Watcher:
             for due in self._loop.take_due(monotonic_ns()):
                 self._passed(due)
             if self._twin.work():
+                self.pair.flush()  # a watcher that is killed now takes no word along
                 self._nursery.refill()  # at once: whoever made a list of all guards does not have this one
             self.guard.work()
             self.pair.flush()
