@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_FILES = ("--json", "--picture")
+
 
 def machine() -> dict[str, object]:
     """As it stands in the JSON. `load`: of the last minute, so before the measuring."""
@@ -33,9 +35,9 @@ def command(script: str, arguments: Sequence[str]) -> str:
     """The command line to repeat it, without what says where the results go."""
     kept, is_path = [], False
     for argument in arguments:
-        if not is_path and not argument.startswith(("--json", "--write")):
+        if not is_path and not argument.startswith((*_FILES, "--write")):
             kept.append(argument)
-        is_path = argument == "--json"
+        is_path = argument in _FILES
     return shlex.join([script, *kept])
 
 

@@ -110,11 +110,16 @@ RULES: dict[tuple[str, str], Rewrite] = {
     ("R31", "linux/token.py:is_held"): Rewrite(
         "the token is tried, as a `flock`",
         (
-            "found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))  # R31",
-            "found = _FLOCK.pack(fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB) or fcntl.F_UNLCK, *_WHOLE)",
+            "    return holder_at(path, fcntl.F_OFD_GETLK) != 0  # R31\n",
+            (
+                "    fd = os.open(path, os.O_RDONLY)\n"
+                "    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+                "    os.close(fd)\n"
+                "    return False\n"
+            ),
         ),
         (
-            "fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))",
+            "fcntl.fcntl(fd, fcntl.F_OFD_SETLK, exclusive())",
             "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         ),
     ),

@@ -8,7 +8,7 @@ import signal
 import pytest
 from scene import Scene, is_stopped, taken_out, until
 
-from twinwatch.linux import token
+from twinwatch.linux import lock, token
 
 
 def take(scene: Scene) -> str:
@@ -54,7 +54,7 @@ def test_a_newborn_takes_it_all_the_same(scene):
 def try_it(fd: int, _command: int, asked: bytes) -> bytes:
     """The probe that takes the lock for a moment."""
     fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return token._FLOCK.pack(fcntl.F_UNLCK, *token._WHOLE)
+    return lock._FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def lock_it(fd: int, command: int, asked: object) -> object:

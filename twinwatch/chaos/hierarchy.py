@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from twinwatch.core.values import Identity
+from twinwatch.linux.cgroup import write
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_dead, open_process
 
 _REMOVAL_S = 2.0
@@ -90,15 +91,6 @@ def read(path: str) -> str:
             return file.read()
     except (FileNotFoundError, PermissionError):
         return ""
-
-
-def write(path: str, text: str) -> None:
-    """Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
 
 
 def find(controller: str) -> Hierarchy | None:

@@ -16,7 +16,7 @@ from twinwatch.chaos.throwaway import ThrowAway
 from twinwatch.core.record import Slot
 from twinwatch.core.spec import PairSpec, Policy, WorkerSpec
 from twinwatch.core.values import Identity, Phase
-from twinwatch.linux import process
+from twinwatch.linux import cgroup, process
 from twinwatch.linux.identity import IdentityUnknown, ProcessGone, is_alive, open_process
 from twinwatch.linux.paths import Paths
 
@@ -131,10 +131,8 @@ class Scene:
     @contextlib.contextmanager
     def written(self, on: tuple[str, str], off: tuple[str, str]) -> Iterator[None]:
         """A control file changed for the length of the block."""
-        from twinwatch.chaos import hierarchy
-
         with self.keeper.undoing(undo.write(*off)):
-            hierarchy.write(*on)
+            cgroup.write(*on)
             yield
 
     # ------------------------------------------------------------ waiting

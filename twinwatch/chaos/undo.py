@@ -11,7 +11,7 @@ import signal
 
 from twinwatch.chaos import census, hierarchy, private
 from twinwatch.core.values import Identity
-from twinwatch.linux import clock, process
+from twinwatch.linux import cgroup, clock, process
 from twinwatch.linux.identity import is_alive
 from twinwatch.linux.paths import Paths
 
@@ -82,7 +82,7 @@ def perform(undo: Undo) -> None:
 
 def _write(path: str, text: str) -> None:
     try:
-        hierarchy.write(path, text)
+        cgroup.write(path, text)
     except OSError as error:
         if error.errno not in _GONE:
             raise

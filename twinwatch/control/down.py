@@ -18,7 +18,7 @@ from twinwatch.linux.birth import Seat
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.identity import is_alive
-from twinwatch.linux.lock import holder_of
+from twinwatch.linux.lock import holder_at
 from twinwatch.linux.loop import Loop
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateFile
@@ -205,14 +205,7 @@ def _lives_unseen(paths: Paths) -> bool:
 
     Without one, a command was killed in the middle: `down` at its end, or `up` at its beginning.
     """
-    try:
-        fd = os.open(paths.alive_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        has_watcher = holder_of(fd) != 0
-    finally:
-        os.close(fd)
+    has_watcher = holder_at(paths.alive_lock) != 0
     return has_watcher or (sole.holder(paths) != 0 and wishes.read(paths).pair is Desired.RUN)
 
 

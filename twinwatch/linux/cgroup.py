@@ -48,7 +48,7 @@ def guards(pair: str) -> str:
 def settle(pair: str) -> None:
     """Move this process, and all that it will start, out of the way of limits."""
     os.makedirs(guards(pair), exist_ok=True)
-    _write(f"{guards(pair)}/cgroup.procs", str(os.getpid()))
+    write(f"{guards(pair)}/cgroup.procs", str(os.getpid()))
 
 
 def missing(limits: Cgroup, directory: str) -> list[str]:
@@ -78,15 +78,15 @@ def enter(pair: str, spec: WorkerSpec, instance: int, generation: int) -> None:
     own = f"{above}/{name_of(pair, spec.name, instance, generation)}"
     for controller in ("memory", "pids", "cpu"):
         if getattr(spec.cgroup, {"memory": "memory_max", "pids": "pids_max", "cpu": "cpu"}[controller]):
-            _write(f"{above}/cgroup.subtree_control", f"+{controller}")
+            write(f"{above}/cgroup.subtree_control", f"+{controller}")
     os.makedirs(own, exist_ok=True)
     if spec.cgroup.memory_max:
-        _write(f"{own}/memory.max", str(spec.cgroup.memory_max))
+        write(f"{own}/memory.max", str(spec.cgroup.memory_max))
     if spec.cgroup.pids_max:
-        _write(f"{own}/pids.max", str(spec.cgroup.pids_max))
+        write(f"{own}/pids.max", str(spec.cgroup.pids_max))
     if spec.cgroup.cpu:
-        _write(f"{own}/cpu.max", f"{int(spec.cgroup.cpu * _PERIOD_US / 100)} {_PERIOD_US}")
-    _write(f"{own}/cgroup.procs", str(os.getpid()))
+        write(f"{own}/cpu.max", f"{int(spec.cgroup.cpu * _PERIOD_US / 100)} {_PERIOD_US}")
+    write(f"{own}/cgroup.procs", str(os.getpid()))
 
 
 def _own(pair: str, spec: WorkerSpec, instance: int, generation: int) -> str:
@@ -103,14 +103,14 @@ def join_guards(pair: str) -> None:
     """
     group = f"{RELEASE_MOUNT}/{pair}"
     if os.access(f"{group}/cgroup.procs", os.W_OK):
-        _write(f"{group}/notify_on_release", "1")
-        _write(f"{group}/cgroup.procs", "0")
+        write(f"{group}/notify_on_release", "1")
+        write(f"{group}/cgroup.procs", "0")
 
 
 def leave_guards(pair: str) -> None:
     """Leave that group: it is for guards alone, and empty when the last of them is dead."""
     if os.access(f"{RELEASE_MOUNT}/{pair}/cgroup.procs", os.W_OK):
-        _write(f"{RELEASE_MOUNT}/cgroup.procs", "0")
+        write(f"{RELEASE_MOUNT}/cgroup.procs", "0")
 
 
 def is_populated(pair: str, spec: WorkerSpec, instance: int, generation: int) -> bool:
@@ -132,10 +132,11 @@ def kill(pair: str, spec: WorkerSpec, instance: int, generation: int) -> None:
     own = _own(pair, spec, instance, generation)
     if own:
         with suppress(FileNotFoundError):
-            _write(f"{own}/cgroup.kill", "1")
+            write(f"{own}/cgroup.kill", "1")
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
+    """Into a control file. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

@@ -123,16 +123,33 @@ class StateLock:
             os.close(pidfd)
 
 
-def holder_of(fd: int, start: int = 0, length: int = 0) -> int:
+def exclusive(start: int = 0, length: int = 0) -> bytes:
+    """What `fcntl` takes for an exclusive lock of a range (by default: of the whole file)."""
+    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+
+
+def holder_of(fd: int, start: int = 0, length: int = 0, *, command: int = fcntl.F_GETLK) -> int:
     """PID of who holds a record lock in this range of a file (by default: anywhere), 0 for nobody.
 
-    ELSEWHERE: somebody in a PID namespace out of sight. A lock of the calling process is not seen.
+    ELSEWHERE: somebody in a PID namespace out of sight, or an open file (F_OFD_GETLK), which is nobody's
+    alone. A lock of the calling process is not seen.
     """
-    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, command, exclusive(start, length)))
     if kind == fcntl.F_UNLCK:
         return 0
     return pid if pid > 0 else ELSEWHERE
+
+
+def holder_at(path: str, command: int = fcntl.F_GETLK) -> int:
+    """The same of the file at a path; 0 where there is none. Drops a lock of the calling process on it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return 0
+    try:
+        return holder_of(fd, command=command)
+    finally:
+        os.close(fd)
 
 
 def _state(pid: int) -> str:

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 
-from twinwatch.linux.lock import ELSEWHERE, holder_of
+from twinwatch.linux.lock import ELSEWHERE, holder_at, holder_of
 from twinwatch.linux.paths import Paths
 
 
@@ -39,11 +39,4 @@ def holder(paths: Paths) -> int:
 
     The kernel vouches for it: the lock goes with its holder. Not to be asked by the anchor itself.
     """
-    try:
-        fd = os.open(paths.anchor_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return 0
-    try:
-        return holder_of(fd)
-    finally:
-        os.close(fd)
+    return holder_at(paths.anchor_lock)

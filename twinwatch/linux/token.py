@@ -8,11 +8,10 @@ probed by taking it for a moment, and was stopped in that moment, kept every new
 import errno
 import fcntl
 import os
-import struct
 import time
 
-_FLOCK = struct.Struct("hhqqi4x")  # type, whence, start, length, pid
-_WHOLE = (os.SEEK_SET, 0, 0, 0)
+from twinwatch.linux.lock import exclusive, holder_at
+
 _FD_MIN = 64  # out of the way of programs that use 3, 4, 5 …
 _TRIES = 50
 _PAUSE_S = 0.002
@@ -38,7 +37,7 @@ def take(path: str) -> None:
         os.set_inheritable(fd, True)  # noqa: FBT003 - the standard library's own
     for _ in range(_TRIES):
         try:
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, exclusive())
         except OSError as error:
             if error.errno not in _BUSY:
                 raise
@@ -50,12 +49,4 @@ def take(path: str) -> None:
 
 def is_held(path: str) -> bool:
     """Whether a process of some generation still holds the token. Asked, and not tried (R31)."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))  # R31
-    finally:
-        os.close(fd)
-    return bool(_FLOCK.unpack(found)[0] != fcntl.F_UNLCK)
+    return holder_at(path, fcntl.F_OFD_GETLK) != 0  # R31

@@ -137,9 +137,7 @@ class Tenure:
             if state.mend_selector(at):
                 self._pair.tell("repaired", slot=label, reason="selector")
         own = seat.own(state)
-        if (
-            own is not None and own.phase is Phase.STARTING
-        ):  # its newest copy was damaged too: the one before is in force
+        if own is not None and own.phase is Phase.STARTING:  # its newest copy was damaged as well
             self.write_own(Phase.RUNNING)
             self._pair.tell("repaired", slot=seat.role.label, reason="went back to its former version")
 

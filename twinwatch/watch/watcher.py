@@ -87,10 +87,13 @@ class Watcher:
             try:
                 do()
             except LockWedged as wedged:
-                self.pair.tell("wedged", reason=str(wedged))
-                self.pair.flush()
+                self._say_wedged(wedged)
             else:
                 return
+
+    def _say_wedged(self, wedged: LockWedged) -> None:
+        self.pair.tell("wedged", reason=str(wedged))
+        self.pair.flush()
 
     def _take_seat(self) -> None:
         set_comm(f"twinwatch-{self.pair.seat.role.label}")
@@ -122,8 +125,7 @@ class Watcher:
                 self._nursery.publish()
             return self._is_done()
         except LockWedged as wedged:
-            self.pair.tell("wedged", reason=str(wedged))
-            self.pair.flush()
+            self._say_wedged(wedged)
             self.guard.look_at_all()  # what this round had in hand is not lost
         except StateMoved:
             self._tenure.recover_path()

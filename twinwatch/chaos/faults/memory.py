@@ -8,7 +8,7 @@ from twinwatch.chaos import hierarchy, needs, undo
 from twinwatch.chaos.fault import ONCE, Blow, Fault, Missed, Strike
 from twinwatch.chaos.reader import Look
 from twinwatch.chaos.scene import Scene
-from twinwatch.linux import process
+from twinwatch.linux import cgroup, process
 
 LIMIT = 64 << 20  # bytes; the worker's meal is four times that
 
@@ -21,7 +21,7 @@ def oom(scene: Scene, strike: Strike, look: Look) -> Blow:
     with contextlib.ExitStack() as stack:
         stack.enter_context(scene.keeper.undoing(undo.empty(table.path, above.path)))
         table.make()
-        hierarchy.write(path, text)
+        cgroup.write(path, text)
         if hierarchy.read(path).strip() != text or not table.enter(identity):
             raise Missed
         (pidfd,) = stack.enter_context(scene.opened([identity]))
