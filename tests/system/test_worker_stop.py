@@ -126,6 +126,7 @@ def test_nothing_starts_a_stopped_worker_again(pair: LivePair):
     """Not the next watchers, not `up`, not another life of the pair (P8)."""
     pair.configure(pair.lone("w") + pair.lone("x"))
     pair.up()
+    pair.wait_at_work("w")
     pair.call("stop", "-p", pair.name, "w")
     for _ in range(5):
         kill_watchers(pair)
@@ -140,6 +141,7 @@ def test_nothing_starts_a_stopped_worker_again(pair: LivePair):
     assert len(pair.births("w")) == 1
     pair.call("start", "-p", pair.name, "w")
     assert wait_running(pair, "w")[0].generation == 2, "the generation goes on over both lives"
+    pair.wait_at_work("w")
     assert [line[1] for line in pair.births("w")] == ["1", "2"]
 
 
