@@ -48,7 +48,7 @@ STEPS = (
     Step("the gate opens", WATCHER, "enter_write"),
     Step("the child wakes up", CHILD, "exit_poll"),
     Step("it reads its slot once more", CHILD, "enter_openat", 1),
-    Step("it locks its token", CHILD, "exit_flock"),
+    Step("it locks its token", CHILD, "exit_fcntl", 1),
     Step("it makes its heartbeat file", CHILD, "exit_rename"),
     Step("output, limits, directory, signals", CHILD, "enter_execve"),
 )

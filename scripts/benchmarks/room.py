@@ -70,6 +70,12 @@ def collect() -> None:
 
 
 def end_all() -> None:
+    """Again until nobody is left: a fork that a stop signal met halfway is finished after the last look."""
+    while descendants(os.getpid()):
+        end_those_seen()
+
+
+def end_those_seen() -> None:
     """None is signalled that is not below this process at the moment when its pidfd is open."""
     me = os.getpid()
     held: dict[int, int] = {}
@@ -89,10 +95,12 @@ def end_all() -> None:
     for pidfd in held.values():
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    for pidfd in held.values():
+        dead = select.poll()
+        dead.register(pidfd, select.POLLIN)
+        dead.poll()
         os.close(pidfd)
-    with suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+    collect()
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ before the fork (R10: `getppid` may already name init; the write end may have le
 The fixed list: 0, 1, 2, the gate's read end, the parent's pidfd, the report's write end, the notify socket.
 """
 
+import _signal  # type: ignore[import-not-found]  # `signal` makes an enum of each of 64, thrice a fork
 import errno
 import os
 import select
@@ -137,7 +138,7 @@ def fork_gated(parent_pidfd: int, kept: tuple[int, ...] = ()) -> Child | Gate:
         OSError: EAGAIN or ENOMEM from fork, EMFILE or ENFILE for want of descriptors; nothing is left.
     """
     pipes: list[int] = []
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY_SIGNAL)
+    mask = _signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY_SIGNAL)
     try:
         pipes += os.pipe()
         pipes += os.pipe()
@@ -145,7 +146,7 @@ def fork_gated(parent_pidfd: int, kept: tuple[int, ...] = ()) -> Child | Gate:
     except OSError as error:  # any errno: undone and passed on
         for fd in pipes:
             os.close(fd)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         raise OSError(error.errno, "cannot fork a gated child") from None
     gate_read, gate_write, report_read, report_write = pipes
     if pid == 0:
@@ -158,7 +159,7 @@ def fork_gated(parent_pidfd: int, kept: tuple[int, ...] = ()) -> Child | Gate:
             if not ready:  # whatever failed: it must not go on as a second one of its parent
                 os._exit(1)
         return gate
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    _signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(gate_read)
     os.close(report_write)
     os.set_blocking(report_read, False)
@@ -174,7 +175,7 @@ def _first_acts(gate: Gate, kept: tuple[int, ...]) -> None:
     close_all_but({0, 1, 2, gate.fd, gate.parent_pidfd, gate.report, *kept})  # R11
     os.setsid()
     set_comm(COMM_RESERVE)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _EVERY_SIGNAL)
+    _signal.pthread_sigmask(signal.SIG_UNBLOCK, _EVERY_SIGNAL)
 
 
 def reset_signals(*, unblock: bool = True) -> None:

@@ -16,6 +16,7 @@ from twinwatch.core.values import Identity
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_EMPTY_PATH = 0x1000
 _HANDLE_BYTES = 16
+_STAT_BYTES = 4096  # more than `/proc/PID/stat` ever has
 _MEANS_ABSENT = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.EOVERFLOW}
 )
@@ -105,8 +106,11 @@ def start_ticks(pid: int) -> int:
 def stat_fields(pid: int) -> list[bytes]:
     """Fields 3 and up of `/proc/PID/stat`; empty where the process is not to be seen."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.read().rpartition(b")")[2].split()
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, _STAT_BYTES).rpartition(b")")[2].split()
+        finally:
+            os.close(fd)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return []
 

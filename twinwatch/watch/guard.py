@@ -20,9 +20,11 @@ from twinwatch.core.reconcile import (
     Drag,
     EndEscaped,
     Examine,
+    Life,
     Rest,
     RunHook,
     Signal,
+    View,
     Wait,
 )
 from twinwatch.core.record import Damage, Slot, slot_at
@@ -158,10 +160,17 @@ class Guard:
         if not guarded.dead_ns:
             guarded.dead_ns = monotonic_ns()
             self.report_ready(index)
-            self._loop.modify(guarded.pidfd, HANGUP_ONLY)  # level-triggered: else it would spin
+            if self._is_own_child(guarded):
+                self._loop.remove(guarded.pidfd)  # its status is to be had at once
+            else:
+                self._loop.modify(guarded.pidfd, HANGUP_ONLY)  # level-triggered: else it would spin
         else:
             self._loop.remove(guarded.pidfd)  # collected by its parent: its status is to be had
         self._todo[index] = None
+
+    def _is_own_child(self, guarded: Guarded) -> bool:
+        seat, slot = self._pair.seat, guarded.slot
+        return (slot.owner, slot.owner_generation) == (seat.role, seat.generation)
 
     def hook_ready(self, index: int) -> None:
         """The process of an `after_exit` hook may have ended."""
@@ -325,14 +334,17 @@ class Guard:
             return
         for _ in range(_STEPS_MAX):
             now_ns = monotonic_ns()
+            if guarded.life is Life.DEAD and self._is_current(guarded) and self._defers(guarded, now_ns):
+                return  # both watchers saw it die: one of them looks how
             self._refresh_kin(guarded)
-            action = reconcile.decide(self.sight.view(guarded, now_ns))
+            view = self.sight.view(guarded, now_ns)
+            action = reconcile.decide(view)
             if isinstance(action, Wait):
                 self._wait(guarded, action, now_ns)
                 return
             if not self._is_current(guarded):
                 self._refresh(guarded)
-            elif self._defers(guarded, now_ns) or not self._do(guarded, action):
+            elif self._defers(guarded, now_ns) or not self._do(guarded, action, view):
                 return
         self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)
 
@@ -373,7 +385,7 @@ class Guard:
         self._loop.set_deadline(guarded.index, guarded.deferred_ns)
         return True
 
-    def _do(self, guarded: Guarded, action: Action) -> bool:
+    def _do(self, guarded: Guarded, action: Action, view: View) -> bool:
         """Carry one action out. False: nothing more to do before the next event or deadline."""
         match action:
             case Change(slot, reason):
@@ -383,7 +395,7 @@ class Guard:
             case Birth():
                 return self._give_birth(guarded, action)
             case Examine():
-                return self._examine(guarded)
+                return self._examine(guarded, view)
             case EndEscaped():
                 return self._end_escaped(guarded)
             case RunHook(slot):
@@ -420,17 +432,15 @@ class Guard:
             self._pair.tell("cannot-stop", slot=guarded.slot.label, pid=guarded.slot.identity.pid)
         return self._write(guarded, action.slot, action.reason)
 
-    def _examine(self, guarded: Guarded) -> bool:
-        found = leavings.examine(self._pair, guarded, monotonic_ns(), is_ending=self._is_ending(guarded))
+    def _examine(self, guarded: Guarded, view: View) -> bool:
+        is_ending = reconcile.ending_of(view) is not Ending.NONE
+        found = leavings.examine(self._pair, guarded, view.now_ns, is_ending=is_ending)
         if isinstance(found, Slot):
             return self._write(guarded, found, "it has handed over")
         guarded.rest = found
         if found is Rest.GROUP:
             self._look_later(guarded)
         return found is not Rest.GROUP
-
-    def _is_ending(self, guarded: Guarded) -> bool:
-        return reconcile.ending_of(self.sight.view(guarded, monotonic_ns())) is not Ending.NONE
 
     def _end_escaped(self, guarded: Guarded) -> bool:
         leavings.end_escaped(self._pair, guarded, lambda: self._is_current(guarded))

@@ -115,9 +115,7 @@ class Watcher:
                 self._dispatch(key)
             for due in self._loop.take_due(monotonic_ns()):
                 self._passed(due)
-            if self._twin.work():
-                self.pair.flush()  # a watcher that is killed now takes no word along
-                self._nursery.refill()  # at once: whoever made a list of all guards does not have this one
+            self._bear_twin()
             self.guard.work()
             self.pair.flush()
             if not events and not self._retiring and not self._is_leaving:
@@ -148,13 +146,20 @@ class Watcher:
             self._nursery.died(number, process.reap)
         elif kind == TWIN:
             self._twin.died()
+            self._recall_quarantine()  # before its successor's first beat
+            self._bear_twin()
             self._look()
-            self._recall_quarantine()
             self.guard.owned_by(self.pair.seat.role.twin)
         elif kind == ANCHOR:
             self._anchor.died()
         else:
             self._look()
+
+    def _bear_twin(self) -> None:
+        """Before anything else: until its place is filled, one more kill may be the last."""
+        if self._twin.work():
+            self.pair.flush()  # a watcher that is killed now takes no word along
+            self._nursery.refill()  # at once: whoever made a list of all guards does not have this one
 
     def _passed(self, due: Hashable) -> None:
         if due == TICK:

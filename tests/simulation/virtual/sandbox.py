@@ -5,6 +5,7 @@ its virtual counterpart, and put back at the end. What could not be replaced is 
 beforehand, and by an audit hook while virtual processes run, so no call slips through to the real kernel.
 """
 
+import _signal  # type: ignore[import-not-found]
 import copy
 import ctypes
 import fcntl
@@ -103,7 +104,8 @@ class Sandbox:
             id(os): self.os,
             id(fcntl): VirtualFcntl(kernel),
             id(select): VirtualSelect(kernel),
-            id(signal): VirtualSignal(kernel),
+            id(signal): (virtual_signal := VirtualSignal(kernel)),
+            id(_signal): virtual_signal,
             id(socket): VirtualSocket(kernel, self.os),
             id(time): self.time,
             id(gc): VirtualGc(),
