@@ -23,7 +23,7 @@ from benchmarks.syscalls import Calm, owner
 
 ALONE = ("unshare", "--mount", "--propagation", "private")  # perf mounts tracefs where it finds none
 START_S = 2.0  # for perf to be ready: it does not say so when it looks at processes that live
-PAUSE_S = 0.4
+PAUSES = {"after 0.4 s of rest": 0.4, "at once": 0.002}  # between two deaths: its caches are cold, or warm
 FIRST = 2  # restarts left out: the first ones meet what was never used
 LINE = re.compile(r"\s*(?P<tid>\d+)\s+(?P<s>\d+)\.(?P<ns>\d{9}):\s+syscalls:sys_(?P<event>\w+):")
 
@@ -65,13 +65,13 @@ class Kill:
     began_ns: int
 
 
-def kill_repeatedly(run: Running, kills: int) -> list[Kill]:
+def kill_repeatedly(run: Running, kills: int, pause_s: float) -> list[Kill]:
     found = []
     state = open_state(run)
     try:
         for _ in range(kills):
             wait_whole(state)
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
             (old,) = run.stamps.latest.values()
             at_ns = strike([run.pidfd(old)])
             new = run.stamps.wait_after(old, run.peer.patience_s)
@@ -87,7 +87,7 @@ def hurry(pids: Iterable[int]) -> None:
         os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
 
 
-def record(run: Running, kills: int, data: Path) -> tuple[int, list[Kill]]:
+def record(run: Running, kills: int, pause_s: float, data: Path) -> tuple[int, list[Kill]]:
     """The watcher's PID, and the restarts that perf looked at.
 
     Raises:
@@ -115,7 +115,7 @@ def record(run: Running, kills: int, data: Path) -> tuple[int, list[Kill]]:
         if perf.poll() is not None:
             said = (perf.communicate()[0].strip().splitlines() or ["no word"])[0]
             raise WaitedInVain(f"perf does not work here: {said}")
-        return watcher, kill_repeatedly(run, kills)
+        return watcher, kill_repeatedly(run, kills, pause_s)
     finally:
         if perf.poll() is None:
             perf.send_signal(signal.SIGINT)
@@ -149,7 +149,7 @@ def durations(
     return found
 
 
-def profile(kills: int, programs: dict[str, str]) -> dict[str, float]:
+def profile(kills: int, pause_s: float, programs: dict[str, str]) -> dict[str, float]:
     """Step -> median nanoseconds.
 
     Raises:
@@ -157,7 +157,7 @@ def profile(kills: int, programs: dict[str, str]) -> dict[str, float]:
     """
     with running(Calm(), FAST, 1, programs) as run:
         data = run.plan.run / "perf.data"
-        watcher, struck = record(run, kills, data)
+        watcher, struck = record(run, kills, pause_s, data)
         words = ["perf", "script", "-i", str(data), "-F", "tid,time,event", "--ns"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     events = events_of(done.stdout.splitlines())

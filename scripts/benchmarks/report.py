@@ -5,6 +5,7 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -273,11 +274,14 @@ def copies(found: Found) -> str:
 
 
 def steps(found: Found) -> str:
-    lines, sum_ns = [], 0.0
-    for row in found["rows"]["P"]:
-        sum_ns += row["ns"]
-        lines.append((row["step"], f"{row['ns'] / 1000:.0f}", f"{sum_ns / 1000:.0f}"))
-    return table(("", "median, µs", "sum"), lines)
+    """Two columns for each way of striking: the step, and the sum so far."""
+    rows = found["rows"]["P"]
+    heads, columns = [""], [[row["step"] for row in rows]]
+    for pause in rows[0]["ns"]:
+        steps_us = [row["ns"][pause] / 1000 for row in rows]
+        heads += [f"{pause}: median, µs", "sum"]
+        columns += [[f"{us:.0f}" for us in part] for part in (steps_us, accumulate(steps_us))]
+    return table(heads, zip(*columns, strict=True))
 
 
 def calls(found: Found) -> str:

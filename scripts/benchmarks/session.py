@@ -258,11 +258,17 @@ class Session:
             return
         print("bench: P", file=sys.stderr, flush=True)
         try:
-            steps = path.profile(2 * self._settings.deaths, self._programs)
+            found = {
+                pause: path.profile(2 * self._settings.deaths, pause_s, self._programs)
+                for pause, pause_s in path.PAUSES.items()
+            }
         except (WaitedInVain, PermissionError) as trouble:
             self.troubles.append(f"P: {trouble}")
             return
-        self.rows["P"] = [{"step": step, "ns": ns} for step, ns in steps.items()]
+        steps = next(iter(found.values()))
+        self.rows["P"] = [
+            {"step": step, "ns": {pause: found[pause][step] for pause in found}} for step in steps
+        ]
 
     def _guards_killed(self) -> None:
         for peer, variant in self._each("H"):

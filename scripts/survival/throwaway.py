@@ -28,6 +28,7 @@ from twinwatch.linux.statefile import StateFile
 LONE_WORKER = os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../examples/lone_worker.py")
 WORKERS = 2
 RESERVE = 2  # the default of watch.reserve
+WATCH = {"interval": "500ms", "timeout": "2s", "reserve": RESERVE}
 LOOK_S = 0.001
 UP_TIMEOUT_S = 60.0
 LOCK_TIMEOUT_NS = 10**9
@@ -70,7 +71,7 @@ class Pair:
         ]
         lone = {"command": command, "instances": WORKERS, "restart": {"backoff": {"burst": 1000}}}
         with open(self.config, "w", encoding="utf-8") as file:
-            json.dump({"pair": self.name, "watch": {"reserve": RESERVE}, "workers": {"lone": lone}}, file)
+            json.dump({"pair": self.name, "watch": WATCH, "workers": {"lone": lone}}, file)
 
     # ------------------------------------------------------------ start, and start again
 

@@ -19,7 +19,7 @@ from twinwatch.control.site import Site
 ODD = 'it\'s a "shop" 100% $HOME `id` %n \\ #1;*[a]{b}~é'
 CONFIG = """\
 pair: shop
-watch: {interval: 500ms, timeout: 4s}
+watch: {interval: 500ms, timeout: 10s}
 workers:
   w:
     command: [/bin/true]

@@ -244,6 +244,23 @@ def test_a_slot_with_a_damaged_selector_can_be_changed(scene, byte):
     assert record.is_selector(os.pread(scene.state.fileno(), 8, record.slot_at(JOB)))
 
 
+def test_neighbours_that_are_as_they_were_are_seen_in_one_call(scene):
+    first = JOB - 2
+    versions = [scene.state.read(index).version for index in (first, JOB - 1, JOB)]
+    assert scene.state.are_intact(first, versions) == [True, True, True]
+    assert scene.state.are_intact(first, [-1, versions[1] + 1, 0]) == [False, False, False]
+    version = versions[2]
+    for byte in (0, 5, record.COPY_AT[version & 1] + 40):  # selector, its complement, the current copy
+        flip(scene, record.slot_at(JOB) + byte)
+        assert scene.state.are_intact(first, versions) == [True, True, False]
+        assert not scene.state.is_intact(record.slot_at(JOB))
+        flip(scene, record.slot_at(JOB) + byte)
+    assert scene.state.is_intact(record.slot_at(JOB))
+    flip(scene, record.slot_at(JOB) + record.COPY_AT[version + 1 & 1] + 40)  # the former one
+    assert scene.state.is_intact(record.slot_at(JOB))
+    assert scene.state.are_intact(JOB, [version, 1]) == [True, False], "beyond the file's end"
+
+
 def test_a_damaged_copy_is_mended_by_who_knows_that_version(scene):
     older = scene.state.read(JOB)
     known = scene.record(JOB, failures=1)

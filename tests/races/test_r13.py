@@ -37,3 +37,16 @@ def test_else_nobody_acts_for_ever(scene):
     until(lambda: periods.exists() and periods.stat().st_size >= 6, "the reserve has waited for six periods")
     assert not watcher.is_dead
     assert scene.slot(Role.A.slot).generation == 1
+
+
+def test_siblings_of_the_keeper_look_rarely_and_keep_vigil_once_nothing_moves(scene):
+    """For the case that the keepers were killed, too."""
+    timeout_ns = scene.spec.watch.timeout_ns
+    vigil = reserve._Vigil(reserve.Duty(scene.paths, scene.spec, Role.A, 1, keeps_vigil=False))
+    looks = [(vigil.period_ns, vigil.is_all_still(on_time=True)) for _ in range(3)]
+    assert looks == [(16 * timeout_ns, False), (16 * timeout_ns, False), (timeout_ns, True)]
+
+
+def test_the_keeper_looks_in_every_period(scene):
+    vigil = reserve._Vigil(reserve.Duty(scene.paths, scene.spec, Role.A, 1))
+    assert vigil.period_ns == scene.spec.watch.timeout_ns

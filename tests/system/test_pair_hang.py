@@ -72,13 +72,26 @@ def test_a_stopped_watcher_is_replaced(running: LivePair, role: Role):
 
 
 def test_it_is_replaced_in_time(running: LivePair):
+    assert_replaced_within(PROMISE_NS, running)
+
+
+@pytest.mark.slow
+def test_it_is_replaced_in_time_at_the_usual_interval(pair: LivePair):
+    """Its judge looks every 2 s, and yet not 2 s too late."""
+    pair.configure(pair.lone("web"), "{interval: 2s, timeout: 8s}")
+    pair.up()
+    pair.wait_whole()
+    assert_replaced_within(9_000_000_000, pair)
+
+
+def assert_replaced_within(promise_ns: int, pair: LivePair) -> None:
     took = []
     for _ in range(TRIES):
-        took.append(replace_hung(running, Role.B)[1])
-        if took[-1] <= PROMISE_NS:
+        took.append(replace_hung(pair, Role.B)[1])
+        if took[-1] <= promise_ns:
             return
     pytest.fail(
-        f"replaced after {[round(ns / 1e9, 3) for ns in took]} s, each more than {PROMISE_NS / 1e9} s"
+        f"replaced after {[round(ns / 1e9, 3) for ns in took]} s, each more than {promise_ns / 1e9} s"
     )
 
 

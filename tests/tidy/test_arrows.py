@@ -27,6 +27,7 @@ FREE = (
     "twinwatch.control",
     "twinwatch.services",
     "twinwatch.chaos",
+    "twinwatch.bench",
     "twinwatch.__main__",
 )  # may import the rest
 ONLY_STANDARD_LIBRARY = ("twinwatch.core", "twinwatch.linux", "twinwatch.client", *WATCHER)

@@ -253,7 +253,7 @@ def test_who_writes_where(place, workers, answers):
 
 def test_sinks_are_guarded_too(place):
     workers = "".join(
-        f"  w{n}: {{command: sh, instances: 1000, log: {{timestamps: true}}}}\n" for n in range(3)
+        f"  w{n}: {{command: sh, instances: 1000, log: {{timestamps: true}}}}\n" for n in range(5)
     )
-    answer = "2:1: workers: 6000 instances in all with those that read `log`: a pair guards at most 4096"
+    answer = "2:1: workers: 10000 instances in all with those that read `log`: a pair guards at most 8192"
     assert place.problems(f"pair: p\nworkers:\n{workers}") == [answer]

@@ -399,12 +399,12 @@ watch: {interval: 10ms}
 -> 2:19: watch.interval: must be 50ms to 1m, found 10ms
 
 pair: p
-watch: {interval: 1s}
--> 2:19: watch.interval: the timeout (2s) must be at least 3 intervals (3s)
+watch: {interval: 3s}
+-> 2:19: watch.interval: the timeout (8s) must be at least 3 intervals (9s)
 
 pair: p
 watch: {timeout: 1s}
--> 2:18: watch.timeout: the timeout (1s) must be at least 3 intervals (1500ms)
+-> 2:18: watch.timeout: the timeout (1s) must be at least 3 intervals (6s)
 
 pair: p
 watch: {reserve: 9}
@@ -492,8 +492,8 @@ def test_a_tab_is_answered_with_what_to_do(place):
 
 
 def test_more_instances_than_a_pair_guards(place):
-    workers = "".join(f"  w{n}: {{command: sh, instances: 1000}}\n" for n in range(5))
-    answer = "2:1: workers: 5000 instances in all: a pair guards at most 4096"
+    workers = "".join(f"  w{n}: {{command: sh, instances: 1000}}\n" for n in range(9))
+    answer = "2:1: workers: 9000 instances in all: a pair guards at most 8192"
     assert place.problems(f"pair: p\nworkers:\n{workers}") == [answer]
 
 

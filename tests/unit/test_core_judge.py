@@ -103,3 +103,46 @@ def test_a_new_generation_starts_anew():
 
 def test_a_sequence_that_goes_back_is_a_sign_of_life():
     assert not any(watch((n * INTERVAL_NS, 1, 100 - n) for n in range(50)))
+
+
+def test_the_time_since_its_last_beat_counts_but_no_more_than_an_interval_of_it():
+    for ago_ns, counted_ns in (
+        (0, 0),
+        (200, 200),
+        (INTERVAL_NS, INTERVAL_NS),
+        (HOUR_NS, INTERVAL_NS),
+        (-5, 0),
+    ):
+        start = Suspicion(1, 6, on_time=9, last_tick_ns=HOUR_NS)
+        now_ns = HOUR_NS + INTERVAL_NS
+        seen = observe(
+            start,
+            1,
+            7,
+            now_ns=now_ns,
+            interval_ns=INTERVAL_NS,
+            timeout_ns=TIMEOUT_NS,
+            beat_ns=now_ns - ago_ns,
+        )
+        assert seen.still_ns == counted_ns
+
+
+def test_a_late_judge_does_not_count_it():
+    start = Suspicion(1, 6, on_time=9, last_tick_ns=HOUR_NS)
+    now_ns = HOUR_NS + 2 * INTERVAL_NS
+    seen = observe(
+        start,
+        1,
+        7,
+        now_ns=now_ns,
+        interval_ns=INTERVAL_NS,
+        timeout_ns=TIMEOUT_NS,
+        beat_ns=now_ns - INTERVAL_NS,
+    )
+    assert seen.still_ns == 0
+
+
+def test_a_tick_that_comes_early_counts_no_more_than_the_time_that_has_passed():
+    start = Suspicion(1, 7, on_time=9, last_tick_ns=HOUR_NS)
+    seen = observe(start, 1, 7, now_ns=HOUR_NS + 100, interval_ns=INTERVAL_NS, timeout_ns=TIMEOUT_NS)
+    assert seen.still_ns == 100

@@ -36,7 +36,9 @@ from twinwatch.watch.twin import TWIN
 COMM_ANCHOR = "twinwatch-anc"
 _IDLE_NS = 2 * SECOND_NS  # a lost wake-up costs no more
 _NAMED_MAX = 5
+_NEWS_NS = SECOND_NS // 2  # between two looks whether what init waits for has come
 _TICK = "tick"
+_NEWS = "news"
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
 
 
@@ -120,6 +122,8 @@ class Anchor:
     def _passed(self, due: Hashable) -> None:
         if due == _TICK:
             self._tick(monotonic_ns())
+        elif due == _NEWS:
+            self._tell_init()
         elif due == ENDING and self._ending is not None:
             self._ending.due()
 
@@ -192,6 +196,7 @@ class Anchor:
             herald.fresh()
             return
         unsettled = third.unsettled()
+        self._loop.set_deadline(_NEWS, monotonic_ns() + _NEWS_NS if unsettled else None)
         herald.status(f"waiting for {', '.join(unsettled[:_NAMED_MAX])}" if unsettled else "up")
         if not unsettled and self._reload is None:
             herald.ready()

@@ -1,12 +1,10 @@
 """The outermost frame of the anchor. A child that it forks unwinds to here, and is a watcher from then on."""
 
 import os
-import sys
-import traceback
 from typing import NoReturn
 
 from twinwatch.anchor.anchor import Anchor, Charge
-from twinwatch.watch import frame
+from twinwatch.watch import frame, lastwords
 from twinwatch.watch.reserve import BehindGate
 
 
@@ -20,8 +18,7 @@ def _live(charge: Charge) -> BehindGate:
         code = Anchor(charge).run()
     except BehindGate as behind:
         return behind.with_traceback(None)
-    except Exception:  # noqa: BLE001 - the outermost frame: its init is the cure
-        traceback.print_exc()
-        sys.stderr.flush()
+    except Exception as error:  # noqa: BLE001 - the outermost frame: its init is the cure
+        lastwords.tell(error)
         os._exit(frame.EXIT_CRASHED)
     os._exit(code)

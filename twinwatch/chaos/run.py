@@ -29,6 +29,7 @@ EVIDENCE_BYTES = 8000  # of each log, where a promise broke
 FIRST_SCAN_S = 0.1  # a quick recovery is not slowed down by being looked at
 SCAN_S = 0.02  # between two looks for guards
 SCANS = 2
+_HANG = 3  # of watch.timeout: until a reserve replaces its stopped parent; a user's may be long
 
 
 class Interrupted(BaseException):
@@ -157,6 +158,7 @@ class Run:
         self._began = time.monotonic()
         self._spec = snapshot.read(paths.snapshots, reader.header().config_generation)
         self._judge = Judge(paths, self._spec, reader, own)
+        self._hang_s = _HANG * self._spec.watch.timeout_ns / 1e9 if own is None else 0.0
         self._scene = Scene(
             paths,
             self._spec,
@@ -164,7 +166,7 @@ class Run:
             judge=self._judge,
             keeper=keeper,
             own=own,
-            patience_s=options.patience_s,
+            patience_s=options.patience_s + self._hang_s,
         )
         self._may_revive = own is not None or options.revive
         terms = menu.Terms(
@@ -339,7 +341,8 @@ class Run:
         slots = {name: before.slots[name] for name in blow.grown if name in before.slots}
         specs = [spec for name, slot in slots.items() if (spec := self._scene.worker(name, slot))]
         waits_ns = [2 * spec.restart.backoff.max_ns + spec.start_timeout_ns for spec in specs]
-        return self._options.patience_s + (max(waits_ns, default=0) / 1e9 if self._own is None else 0.0)
+        wait_s = max(waits_ns, default=0) / 1e9 if self._own is None else 0.0
+        return self._options.patience_s + self._hang_s + wait_s
 
     def _revive(self) -> bool:
         """Start what has no guard any more. False: its anchor does that."""

@@ -23,6 +23,7 @@ from twinwatch.linux.paths import Paths
 WORKERS = 4
 CONTROLLERS = ("pids", "memory")
 NOTHING_COMES_BACK_S = 0.5
+WATCH: dict[str, object] = {"interval": "500ms", "timeout": "2s"}  # hangs take no time from other faults
 LOG_TAIL = 4000
 
 
@@ -43,7 +44,7 @@ class ThrowAway:
         self._keeper: Keeper | None = None
         self._promise = 0
         self._strangers: list[Stranger] = []
-        self._configure(worker_program, watch or {})
+        self._configure(worker_program, watch or WATCH)
 
     def _configure(self, program: str, watch: dict[str, object]) -> None:
         command = [sys.executable, "-I", "-S", program, f"{self.directory}/lone-{{instance}}"]

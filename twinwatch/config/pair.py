@@ -30,7 +30,7 @@ from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 
 INTERVALS_IN_TIMEOUT = 3  # fewer, and one late heartbeat convicts a healthy twin
 CYCLES_TOLD = 10
-PLACES_MAX = 4096
+PLACES_MAX = 8192
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _BACKUP = re.compile(r"(.+)\.\d+(?:\.gz)?", re.ASCII)

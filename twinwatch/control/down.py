@@ -69,7 +69,7 @@ def _end_workers(paths: Paths, state: StateFile, timeout_s: float | None) -> Non
     """Wait for the watchers to do it; do it here when no watcher lives, or none moves."""
     deadline_ns = None if timeout_s is None else monotonic_ns() + int(timeout_s * SECOND_NS)
     stand_in: _StandIn | None = None
-    pulse = _Pulse(state)
+    pulse = _Pulse(state, _spec(paths, state).watch.timeout_ns)
     try:
         while alive := living_workers(state):
             if deadline_ns is not None and monotonic_ns() > deadline_ns:
@@ -88,8 +88,9 @@ def _end_workers(paths: Paths, state: StateFile, timeout_s: float | None) -> Non
 class _Pulse:
     """Whether a watcher lives and moves. Reserves stopped with it would convict nobody."""
 
-    def __init__(self, state: StateFile) -> None:
+    def __init__(self, state: StateFile, timeout_ns: int) -> None:
         self._state = state
+        self._timeout_ns = timeout_ns
         self._beats: list[Heartbeat] = []
         self._still_ns = 0
 
@@ -98,7 +99,7 @@ class _Pulse:
         beats = [self._state.heartbeat(role) for role in WATCHER_ROLES]
         self._still_ns = self._still_ns + access.POLL_MS * MILLISECOND_NS if beats == self._beats else 0
         self._beats = beats
-        return self._still_ns <= self._state.lock.timeout_ns and bool(access.living_watchers(self._state))
+        return self._still_ns <= self._timeout_ns and bool(access.living_watchers(self._state))
 
 
 class _StandIn:

@@ -58,7 +58,7 @@ def duty_of(
         config=at.seen_from_there(spec.source),
         python=sys.executable,
         stop_timeout_s=-(-spec.anchor.stop_timeout_ns // SECOND_NS),
-        silence_s=max(_SILENCE_S_MIN, -(-10 * spec.watch.timeout_ns // SECOND_NS)),
+        silence_s=max(_SILENCE_S_MIN, -(-4 * spec.watch.timeout_ns // SECOND_NS)),
         keep_workers=spec.anchor.keep_workers,
         has_cgroups=any(worker.cgroup for worker in spec.workers),
         environ=tuple(_kept(environ, at.init)),

@@ -154,7 +154,7 @@ def _refuse_other_owner(paths: Paths, environ: Mapping[str, str]) -> None:
 def _state(paths: Paths, spec: PairSpec) -> StateFile:
     """The pair's state file with `spec` published: the one that is there, or a new one."""
     try:
-        state = StateFile(paths.runtime, spec.watch.timeout_ns)
+        state = StateFile(paths.runtime, spec.watch.patience_ns)
     except FileNotFoundError:
         return _create(paths, spec)
     try:
@@ -265,7 +265,7 @@ def _create(paths: Paths, spec: PairSpec) -> StateFile:
         statefile.create(paths.runtime, header, slots)
     except ValueError as error:
         raise ControlError(str(error)) from None
-    return StateFile(paths.runtime, spec.watch.timeout_ns)
+    return StateFile(paths.runtime, spec.watch.patience_ns)
 
 
 def complete(spec: PairSpec, paths: Paths, registered: dict[str, WorkerSpec]) -> PairSpec:

@@ -4,8 +4,10 @@ Durations are integer nanoseconds, sizes bytes. Built and checked by `twinwatch.
 only ever sees a published snapshot of it.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 
 from twinwatch.core.checks import NO_HEALTH, Health, Ready, Resources
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
@@ -24,6 +26,7 @@ class OnUnknown(StrEnum):
     HOLD = "hold"
 
 
+_PATIENCE_NS = 2 * SECOND_NS
 RESTART_LIMIT_MAX = 64  # births that a slot's record remembers
 
 
@@ -188,9 +191,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    interval_ns: int = 500 * MILLISECOND_NS
-    timeout_ns: int = 2 * SECOND_NS
+    interval_ns: int = 2 * SECOND_NS
+    timeout_ns: int = 8 * SECOND_NS
     reserve: int = 2
+
+    @property
+    def patience_ns(self) -> int:
+        """For all but the twin's heartbeat: what does not need the many beats of a long `timeout_ns`."""
+        return min(self.timeout_ns, _PATIENCE_NS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +217,7 @@ class Anchor:
 class PairSpec:
     """One published configuration.
 
-    `places` gives every worker instance its slot: places[i] = (slot index, worker name, instance).
+    `places` gives every worker instance its slot: places[i] = (slot index, worker name, instance), by slot.
     `source` is the real path of the YAML file, `digest` the SHA-256 of its bytes (hex),
     `environment` what workers inherit (of the call that published it).
     """
@@ -227,3 +235,14 @@ class PairSpec:
     generation: int = 0
     environment: tuple[tuple[str, str], ...] = ()
     places: tuple[tuple[int, str, int], ...] = ()
+
+    def worker_at(self, index: int) -> tuple[WorkerSpec, int] | None:
+        """The worker whose instance has this slot, and which instance. Looks at few objects.
+
+        A forked child asks this, and pays for every page with an object that it looked at.
+        """
+        at = bisect_left(self.places, index, key=itemgetter(0))
+        if at == len(self.places) or self.places[at][0] != index:
+            return None
+        _, name, instance = self.places[at]
+        return next(((spec, instance) for spec in self.workers if spec.name == name), None)

@@ -24,6 +24,7 @@ class EventLog:
         self._pair = pair
         self.by = by
         self._fd = -1
+        self._status: os.stat_result | None = None  # of the file that is open
 
     def write(self, event: str, at_ns: int | None = None, **details: object) -> None:
         """Append one event, of now if `at_ns` is None. Details that are None or empty text are left out."""
@@ -57,7 +58,7 @@ class EventLog:
         if self._fd < 0:
             return
         try:
-            if os.path.samestat(os.stat(self._path), os.fstat(self._fd)):
+            if self._status and os.path.samestat(os.stat(self._path), self._status):
                 return
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
@@ -68,6 +69,7 @@ class EventLog:
             self._fd = os.open(
                 self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
             )
+            self._status = os.fstat(self._fd)
         return self._fd
 
     def _rotate(self) -> None:

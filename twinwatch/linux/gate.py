@@ -54,6 +54,7 @@ class Child:
     identity: Identity
     gate: int
     report: int
+    keeps_vigil: bool = False  # as told to the child: for its parent to remember
 
     def let_through(self, order: Order) -> bool:
         """Open the gate. False: the child is dead already (its pidfd says so too)."""

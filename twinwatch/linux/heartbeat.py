@@ -12,6 +12,7 @@ from contextlib import suppress
 from twinwatch.core import beatfile
 from twinwatch.linux import draft
 
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_ROOM = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EEXIST})
 
 
@@ -19,9 +20,7 @@ def make(path: str, uid: int = -1, gid: int = -1) -> bool:
     """An empty heartbeat file of `uid`. False: there is no room for it; the worker runs as well."""
     made = draft.path_of(path)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(made)
-        fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = _create(made)
         try:
             os.write(fd, bytes(beatfile.SIZE))
             if os.geteuid() == 0:
@@ -36,3 +35,11 @@ def make(path: str, uid: int = -1, gid: int = -1) -> bool:
             os.unlink(made)
         return False
     return True
+
+
+def _create(made: str) -> int:
+    try:
+        return os.open(made, _FLAGS, 0o600)
+    except FileExistsError:  # the draft of a dead process, whose PID this one has
+        os.unlink(made)
+        return os.open(made, _FLAGS, 0o600)

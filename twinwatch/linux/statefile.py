@@ -48,6 +48,7 @@ class StateFile:
         self.directory = directory
         self.path = f"{directory}/{STATE_NAME}"
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._status = os.fstat(self._fd)
         self.lock = StateLock(self._fd, timeout_ns)
         self._header: tuple[int, Header] | None = None
         self._written: set[int] = {role.slot for role in WATCHER_ROLES}  # slots that were never free since
@@ -67,7 +68,7 @@ class StateFile:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return False
             raise
-        return os.path.samestat(at_path, os.fstat(self._fd))
+        return os.path.samestat(at_path, self._status)
 
     # ------------------------------------------------------------ reading
 
@@ -76,6 +77,8 @@ class StateFile:
 
     def _read(self, at: int) -> tuple[int, bytes]:
         """A record, read again while a writer is seen in the middle of it."""
+        with suppress(Damage):
+            return record.unpack_record(os.pread(self._fd, record.RECORD_SIZE, at))
         before = self._version(at)
         for _ in range(_READ_TRIES):
             data = os.pread(self._fd, record.RECORD_SIZE, at)
@@ -101,12 +104,10 @@ class StateFile:
         Read as a whole: a version that this process knows already would hide the damage from it alone.
         """
         with suppress(Damage):
-            self._read(record.HEADER_AT)
-            return self.header()
+            return self._whole_header()
         with self.lock:
             try:
-                self._read(record.HEADER_AT)
-                return self.header()
+                return self._whole_header()
             except Damage as damage:
                 if self._header is None or damage.version != self._header[0]:
                     raise
@@ -115,6 +116,12 @@ class StateFile:
                 if tell is not None:
                     tell("repaired", slot="header", reason=damage.what)
         return self.header()
+
+    def _whole_header(self) -> Header:
+        version, body = self._read(record.HEADER_AT)
+        if self._header is None or self._header[0] != version:
+            self._header = version, record.unpack_header(body)
+        return self._header[1]
 
     def rebuild_header(self, *, stopped: bool) -> bool:
         """Write a lost header from memory: no process is left that knows its version.
@@ -152,6 +159,20 @@ class StateFile:
 
     def slot(self, index: int) -> Slot:
         return self.read(index).slot
+
+    def are_intact(self, first: int, versions: list[int]) -> list[bool]:
+        """Whether neighbouring slots, from `first` on, are at these versions, and whole: one call for all.
+
+        False says no more than that it has to be looked at by itself. One that was never written is intact.
+        """
+        size = record.RECORD_SIZE
+        data = os.pread(self._fd, len(versions) * size, record.slot_at(first))
+        return [_is_intact(data[n * size : (n + 1) * size], version) for n, version in enumerate(versions)]
+
+    def is_intact(self, at: int) -> bool:
+        """Whether a record and its selector are whole."""
+        data = os.pread(self._fd, record.RECORD_SIZE, at)
+        return _is_intact(data, None)
 
     def is_current(self, index: int, version: int) -> bool:
         """Whether a slot is still at a version: 8 bytes read, and all of it where these are damaged."""
@@ -306,6 +327,17 @@ class StateFile:
         at = record.RESERVES_AT + role.slot * record.RESERVES_SIZE
         data = os.pread(self._fd, record.RESERVES_SIZE, at)
         return record.unpack_reserves(data) if len(data) == record.RESERVES_SIZE else Reserves()
+
+
+def _is_intact(data: bytes, version: int | None) -> bool:
+    """Whether a record and its selector are whole, and of this version (None: whichever)."""
+    if version == 0 and len(data) == record.RECORD_SIZE and not any(data):
+        return True
+    try:
+        found, _ = record.unpack_record(data)
+    except Damage:
+        return False
+    return version in (None, found) and data.startswith(record.pack_selector(found))
 
 
 def peek(directory: str) -> Header | None:

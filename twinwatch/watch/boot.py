@@ -10,6 +10,10 @@ if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [os.path.dirname(os.path.dirname(here)), *(path for path in sys.path if path != here)]
 
+    from twinwatch.watch import lean
+
+    lean.load_dataclasses()
+
     from twinwatch.core.values import Role
     from twinwatch.linux.birth import Seat
     from twinwatch.linux.paths import Paths

@@ -6,8 +6,6 @@ generation to the next. An error that nobody expected ends the process here: the
 
 import gc
 import os
-import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -17,7 +15,7 @@ from twinwatch.linux.gate import reset_signals
 from twinwatch.linux.limits import raise_descriptor_limit
 from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
-from twinwatch.watch import reserve
+from twinwatch.watch import lastwords, reserve
 from twinwatch.watch.reserve import BehindGate
 from twinwatch.watch.watcher import Watcher
 
@@ -40,19 +38,16 @@ def begin(live: Callable[[], BehindGate]) -> NoReturn:
     born = live()
     while True:
         duty = born.duty
-        if not born.is_awaited:
-            _let_go()
         seat = reserve.live(born.gate, duty, is_awaited=born.is_awaited)
-        if born.is_awaited:
-            _let_go()
         gc.enable()
         born = _live(duty.paths, seat, duty.notify)
 
 
 def _let_go() -> None:
-    """Free what the parent left. For a child that executes its program at once, the kernel does it sooner."""
-    _left.clear()
-    gc.collect()
+    """Free what the parents left: when there is a reserve, and nobody waits. In a reserve it is shared."""
+    if _left:
+        _left.clear()
+        gc.collect()
 
 
 def _live(paths: Paths, seat: Seat, notify: NotifySocket | None) -> BehindGate:
@@ -60,17 +55,16 @@ def _live(paths: Paths, seat: Seat, notify: NotifySocket | None) -> BehindGate:
     watcher = None
     try:
         watcher = Watcher(paths, seat, notify)
-        watcher.run()
+        watcher.run(_let_go)
         watcher.leave()
     except BehindGate as behind:
         _left.append(watcher)
         return behind.with_traceback(None)
     except Fenced:
         os._exit(EXIT_FENCED)
-    except Exception:  # noqa: BLE001 - the outermost frame: the twin is the cure
+    except Exception as error:  # noqa: BLE001 - the outermost frame: the twin is the cure
         with suppress(OSError):  # any errno: a full disk must not keep it from leaving word
-            traceback.print_exc()
-            sys.stderr.flush()
+            lastwords.tell(error)
         if watcher is not None:
             watcher.crashed()
         os._exit(EXIT_CRASHED)

@@ -6,6 +6,7 @@ its own process, the processes of its session, and their descendants, whatever u
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 from twinwatch.core import exits, readiness
@@ -34,6 +35,7 @@ from twinwatch.watch.roster import Guarded
 
 NOTIFY = "notify"
 BUSY = "notify-busy"
+NOTES = "notes"
 _BUSY_PAUSE_NS = 5 * MILLISECOND_NS
 _NOTE_PAUSE_NS = SECOND_NS  # between two notes of one worker: some say something with every beat
 _TRIES = 16
@@ -83,8 +85,8 @@ class Listener:
             self._pair.notify.close()
             self._pair.notify = None
 
-    def is_stale(self, twin_inode: int | None) -> bool:
-        """Look whether workers reach this socket. `twin_inode`: of the twin's; None: no twin lives.
+    def is_stale(self, ask_twin_inode: Callable[[], int | None]) -> bool:
+        """Look whether workers reach this socket. `ask_twin_inode`: of the twin's; None: no twin lives.
 
         True: they reach the twin's. Then this watcher leaves, and comes back as the twin's child, with it.
         Where they reach none, one watcher makes a new one: `a`, while it lives, so that two never take
@@ -95,6 +97,7 @@ class Listener:
             return False
         if own is not None and own.is_at_path():
             return False
+        twin_inode = ask_twin_inode()
         if twin_inode and twin_inode == _inode_at(self._pair.paths.notify_socket):
             return True
         if self._is_wanted and (twin_inode is None or self._pair.seat.role is Role.A):
@@ -213,24 +216,30 @@ class Listener:
         return slot
 
     def _noted(self, index: int, slot: Slot, note: str, now_ns: int) -> Slot:
-        """Its note, if one may be written now; else the newest one is kept until the tick writes it."""
+        """Its note, if one may be written now; else the newest one is kept until then."""
         if now_ns < self._noted_ns.get(index, 0):
             self._unwritten[index] = (slot.generation, note)
+            self._loop.set_deadline(NOTES, self._noted_ns[index])
             return slot
         self._unwritten.pop(index, None)
         self._noted_ns[index] = now_ns + _NOTE_PAUSE_NS
         return replace(slot, note=note[:NOTE_MAX])
 
-    def tick(self, now_ns: int) -> None:
-        """Write the notes that came too soon after another one; look for what no event told."""
+    def tick(self) -> None:
+        """Look for what no event told."""
+        if self.has_unread():
+            self.again()
+
+    def write_notes(self, now_ns: int) -> None:
+        """Write the notes that came too soon after another one."""
         due = [index for index in self._unwritten if now_ns >= self._noted_ns.get(index, 0)]
         for index in due:
             generation, note = self._unwritten.pop(index)
             guarded = self._guard.at(index)
             if guarded is not None and guarded.slot.generation == generation:
                 self._change(guarded, Notice(status=note), 0)
-        if self.has_unread():
-            self.again()
+        if self._unwritten:
+            self._loop.set_deadline(NOTES, min(self._noted_ns[index] for index in self._unwritten))
 
 
 def _inode_at(path: str) -> int:

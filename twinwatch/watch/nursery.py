@@ -64,7 +64,7 @@ class Nursery:
         return True
 
     def _fork(self, *, is_awaited: bool = False) -> Child | None:
-        pair = self._pair
+        pair, keeps_vigil = self._pair, self._lacks_vigil
         try:
             born = fork_gated(self._own_pidfd, (pair.notify.fileno(),) if pair.notify else ())
         except OSError as error:
@@ -76,12 +76,18 @@ class Nursery:
             return None
         if isinstance(born, Gate):
             self._loop.abandon()
-            raise BehindGate(
-                born,
-                Duty(pair.paths, pair.spec, pair.seat.role, pair.seat.generation, pair.notify),
-                is_awaited=is_awaited,
-            )
+            raise BehindGate(born, self._duty(keeps_vigil=keeps_vigil), is_awaited=is_awaited)
+        born.keeps_vigil = keeps_vigil
         return born
+
+    @property
+    def _lacks_vigil(self) -> bool:
+        """One that is ready keeps vigil (R13). When it is taken or dead, the next one that is forked does."""
+        return not any(child.keeps_vigil for child in self._ready.values())
+
+    def _duty(self, *, keeps_vigil: bool) -> Duty:
+        pair, seat = self._pair, self._pair.seat
+        return Duty(pair.paths, pair.spec, seat.role, seat.generation, pair.notify, keeps_vigil)
 
     def renew(self) -> None:
         """Reserves that carry the configuration in force take the place of those that do not.

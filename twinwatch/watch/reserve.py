@@ -3,6 +3,9 @@
 Four things end the wait. The gate opens: become the recorded worker or watcher. The parent's pidfd says
 dead: try to take over the parent's role with *this* process as the child. The gate's pipe ends and the
 parent lives: leave. Nothing at all, and both watchers stand still: end the parent, then take over.
+
+One reserve of each watcher keeps vigil over that. Whoever is stopped has either its own keeper or its twin's
+until both keepers are killed, too; for that case the others look as well, once in a long while.
 """
 
 import fcntl
@@ -47,6 +50,7 @@ from twinwatch.linux.statefile import StateFile, StateMoved
 T = TypeVar("T")
 
 _STILL_PERIODS = 2
+_RARELY = 16  # periods between two looks of a reserve that does not keep vigil
 _RETRY_MS = 20
 _ROLE_SLOTS = frozenset(role.slot for role in WATCHER_ROLES)
 LEFT_AT_GATE = 120  # exit code of a child that was recorded, and never became its program
@@ -61,6 +65,7 @@ class Duty:
     role: Role  # of its parent
     generation: int  # of its parent
     notify: NotifySocket | None = None
+    keeps_vigil: bool = True
 
 
 class BehindGate(BaseException):
@@ -108,11 +113,11 @@ def _wait(gate: Gate, duty: Duty) -> bool:
     timeout_ns = duty.spec.watch.timeout_ns
     vigil = _Vigil(duty)
     while True:
-        before = monotonic_ns()
-        readable, dead = gate.wait(timeout_ns // MILLISECOND_NS)
+        before, period_ns = monotonic_ns(), vigil.period_ns
+        readable, dead = gate.wait(period_ns // MILLISECOND_NS)
         if readable or dead:
             return _is_order(gate, timeout_ns)
-        on_time = monotonic_ns() - before < timeout_ns + timeout_ns // 2
+        on_time = monotonic_ns() - before < period_ns + timeout_ns // 2
         if vigil.is_all_still(on_time=on_time):  # R13
             if duty.role is Role.ANCHOR:
                 os._exit(LEFT_AT_GATE)
@@ -168,6 +173,12 @@ class _Vigil:
         self._seen: tuple[Heartbeat, Heartbeat] | None = None
         self._periods = 0
 
+    @property
+    def period_ns(self) -> int:
+        """Until the next look. Who has seen both stand still keeps vigil from then on, whoever else does."""
+        keeps = self._duty.keeps_vigil or self._periods > 0
+        return self._duty.spec.watch.timeout_ns * (1 if keeps else _RARELY)
+
     def is_all_still(self, *, on_time: bool) -> bool:
         beats = self._beats()
         moved = beats is None or beats != self._seen
@@ -177,7 +188,7 @@ class _Vigil:
 
     def _beats(self) -> tuple[Heartbeat, Heartbeat] | None:
         try:
-            state = StateFile(self._duty.paths.runtime, self._duty.spec.watch.timeout_ns)
+            state = StateFile(self._duty.paths.runtime, self._duty.spec.watch.patience_ns)
         except FileNotFoundError:
             return None
         try:
@@ -203,11 +214,10 @@ def _become_worker(gate: Gate, duty: Duty, order: Order) -> NoReturn:
 
 
 def _birth(duty: Duty, order: Order) -> launch.Birth | None:
-    place = next((place for place in duty.spec.places if place[0] == order.slot), None)
-    spec = next((spec for spec in duty.spec.workers if place and spec.name == place[1]), None)
-    if place is None or spec is None:
+    found = duty.spec.worker_at(order.slot)
+    if found is None:
         return None
-    return launch.Birth(duty.paths, duty.spec, spec, place[2], order.generation)
+    return launch.Birth(duty.paths, duty.spec, *found, order.generation)
 
 
 def _become_hook(duty: Duty, order: Order) -> NoReturn:
@@ -229,7 +239,7 @@ def _slot_of(duty: Duty, order: Order) -> Slot | None:
 def _read(duty: Duty, look: Callable[[StateFile], T], otherwise: T) -> T:
     """What `look` finds in the state file; `otherwise` where that is gone or damaged."""
     try:
-        state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
+        state = StateFile(duty.paths.runtime, duty.spec.watch.patience_ns)
     except FileNotFoundError:
         return otherwise
     try:
@@ -275,7 +285,7 @@ def _take_over(gate: Gate, duty: Duty) -> Seat:
     gate.close()
     while True:
         try:
-            state = StateFile(duty.paths.runtime, duty.spec.watch.timeout_ns)
+            state = StateFile(duty.paths.runtime, duty.spec.watch.patience_ns)
         except FileNotFoundError:
             os._exit(LEFT_AT_GATE)
         try:

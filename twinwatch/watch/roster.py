@@ -3,7 +3,7 @@
 Counts are kept as slots change, so that no event does work in proportion to the number of workers.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from twinwatch.core import reconcile
 from twinwatch.core.kinship import has_given_up
@@ -155,11 +155,12 @@ class Roster:
                 self._dependants.setdefault(name, []).append(worker.name)
         self._groups = {name: group for group in spec.groups for name in group.workers}
 
-    def take_turns(self, count: int) -> Iterable[Guarded]:
-        """The next few slots, round and round."""
-        for _ in range(min(count, len(self._order))):
-            self._next += 1
-            yield self._slots[self._order[self._next % len(self._order)]]
+    def take_turns(self, count: int) -> list[Guarded]:
+        """The next few slots, neighbours in the state file, round and round."""
+        if self._next >= len(self._order):
+            self._next = 0
+        begin, self._next = self._next, self._next + count
+        return [self._slots[index] for index in self._order[begin : self._next]]
 
     # ------------------------------------------------------------ counts
 

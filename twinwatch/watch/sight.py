@@ -19,6 +19,7 @@ from twinwatch.watch.reserve import LEFT_AT_GATE
 from twinwatch.watch.roster import Guarded, Roster
 
 STATUS_WAIT_NS = 100 * MILLISECOND_NS  # for an exit status that only the parent can collect
+GATE_NS = 500 * MILLISECOND_NS  # at most, for a child whose gate nobody is left to open
 
 
 class Sight:
@@ -40,8 +41,8 @@ class Sight:
     def tick(self, now_ns: int) -> None:
         """Note whether this guard was away: suspended, or starved, together with everybody else."""
         watch = self._pair.spec.watch
-        if self._looked_ns and now_ns - self._looked_ns > watch.interval_ns + watch.timeout_ns:
-            self._fresh_ns = now_ns + watch.timeout_ns
+        if self._looked_ns and now_ns - self._looked_ns > watch.interval_ns + watch.patience_ns:
+            self._fresh_ns = now_ns + watch.patience_ns
         self._looked_ns = now_ns
 
     def view(self, guarded: Guarded, now_ns: int) -> View:
@@ -61,7 +62,7 @@ class Sight:
             rest=guarded.rest,
             end=self._end(guarded, now_ns) if dead else None,
             has_program=self._has_program(guarded),
-            gate_until_ns=self._gate_until_ns(guarded),
+            gate_until_ns=self._gate_until_ns(guarded, now_ns),
             dependencies_ready=self._roster.are_dependencies_ready(guarded),
             dependants_live=self._roster.are_dependants_live(guarded, pair),
             verdict=self._verdict(guarded),
@@ -105,7 +106,7 @@ class Sight:
                 status = process.stranger_status(guarded.pidfd, slot.identity)
             if status is None and now_ns < guarded.dead_ns + STATUS_WAIT_NS:
                 return None
-        elif self._may_twin_know() and now_ns < guarded.dead_ns + self._pair.spec.watch.timeout_ns:
+        elif self._may_twin_know() and now_ns < guarded.dead_ns + self._pair.spec.watch.patience_ns:
             return None
         end = exits.decode(status, success, slot.generation, now_ns)
         gated = slot.phase is Phase.STARTING and not guarded.has_program  # else 120 is the program's own
@@ -129,15 +130,18 @@ class Sight:
             guarded.has_program = remains.has_program(slot.identity.pid, variable)
         return guarded.has_program
 
-    def _gate_until_ns(self, guarded: Guarded) -> int:
+    def _gate_until_ns(self, guarded: Guarded, now_ns: int) -> int:
         """By then a recorded child has its program, or it is ended.
 
-        It has its start timeout, but only one interval if its parent is dead, or if it is stopped.
+        It has its start timeout, but only one interval (`GATE_NS` at most) if its parent is dead, or if it is
+        stopped.
         """
         slot = guarded.slot
-        if slot.phase is not Phase.STARTING:
+        if slot.phase is not Phase.STARTING or guarded.has_program:
             return slot.until_ns
-        soon_ns = guarded.seen_ns + self._pair.spec.watch.interval_ns
+        soon_ns = guarded.seen_ns + min(self._pair.spec.watch.interval_ns, GATE_NS)
+        if now_ns < soon_ns:  # most have their program by then, and nobody needs to look
+            return min(slot.until_ns, soon_ns)
         pid = slot.identity.pid
         if (self._is_parent_live(slot) or remains.is_in_hook(pid)) and not is_stopped(pid):
             return slot.until_ns

@@ -12,7 +12,7 @@ from dataclasses import replace
 from twinwatch.config import snapshot
 from twinwatch.core.record import HEADER_AT, Damage, Header, Heartbeat, Slot, slot_at
 from twinwatch.core.spec import PairSpec
-from twinwatch.core.timing import SECOND_NS
+from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
 from twinwatch.core.values import Desired, Phase
 from twinwatch.linux import process, wishes
 from twinwatch.linux.birth import Fenced, compare_and_write
@@ -24,6 +24,7 @@ from twinwatch.watch.pair import Pair
 _OPEN_TRIES = 50
 _OPEN_PAUSE_MS = 20
 _DAMAGE_TICKS = 3
+_DAMAGE_NS = 1500 * MILLISECOND_NS  # at most: the twin was woken and has looked
 _DAMAGE_PAUSE_MS = 20
 
 
@@ -38,7 +39,7 @@ class Tenure:
         self._keep_lock(pair.state)
 
     def _keep_lock(self, state: StateFile) -> None:
-        state.lock.timeout_ns = self._pair.spec.watch.timeout_ns
+        state.lock.timeout_ns = self._pair.spec.watch.patience_ns
         state.lock.on_wait = self.beat_if_due
 
     def take(self) -> Slot:
@@ -80,7 +81,7 @@ class Tenure:
             pair.tell("configuration-unreadable", reason=str(error), generation=header.config_generation)
             return False
         pair.seat.config_generation = pair.spec.generation
-        pair.state.lock.timeout_ns = pair.spec.watch.timeout_ns
+        pair.state.lock.timeout_ns = pair.spec.watch.patience_ns
         return True
 
     # ------------------------------------------------------------ the heartbeat
@@ -107,15 +108,21 @@ class Tenure:
 
     def header(self) -> Header:
         """Repaired from memory where it was damaged."""
-        return self._pair.state.mended_header(self._pair.tell)
+        header = self._pair.state.mended_header(self._pair.tell)
+        self._damaged_ns = 0
+        return header
 
-    def bear_damage(self, damage: Damage) -> None:
-        """The header cannot be believed. The twin may know its very version; after some ticks, rebuild it."""
+    def bear_damage(self, damage: Damage) -> bool:
+        """The header cannot be believed. The twin may know its very version; after some time, rebuild it.
+
+        True: this is the first that was seen of it.
+        """
         now_ns = monotonic_ns()
-        if not self._damaged_ns:
+        is_new = not self._damaged_ns
+        if is_new:
             self._damaged_ns = now_ns
             self._pair.tell("damaged", slot="header", reason=damage.what)
-        elif now_ns - self._damaged_ns > _DAMAGE_TICKS * self._pair.spec.watch.interval_ns:
+        elif now_ns - self._damaged_ns > min(_DAMAGE_TICKS * self._pair.spec.watch.interval_ns, _DAMAGE_NS):
             self._damaged_ns = 0
             stopped = wishes.read(self._pair.paths).pair is Desired.STOP
             if self._pair.state.rebuild_header(stopped=stopped):
@@ -123,18 +130,21 @@ class Tenure:
         self._pair.flush()
         process.pause(_DAMAGE_PAUSE_MS)
         self.beat_if_due()
+        return is_new
 
     def mend_own_slot(self) -> None:
         """Nobody knows this role's record better than its holder."""
         seat, state = self._pair.seat, self._pair.state
+        at_own = slot_at(seat.role.slot)
         try:
-            state.read(seat.role.slot)
+            if not state.is_intact(at_own):
+                state.read(seat.role.slot)
         except Damage as damage:
             if not seat.mend(state):
                 raise
             self._pair.tell("repaired", slot=seat.role.label, reason=damage.what)
-        for label, at in ((seat.role.label, slot_at(seat.role.slot)), ("header", HEADER_AT)):
-            if state.mend_selector(at):
+        for label, at in ((seat.role.label, at_own), ("header", HEADER_AT)):
+            if not state.is_intact(at) and state.mend_selector(at):
                 self._pair.tell("repaired", slot=label, reason="selector")
         own = seat.own(state)
         if own is not None and own.phase is Phase.STARTING:  # its newest copy was damaged as well

@@ -91,7 +91,7 @@ class Twin:
 
     def _meet(self, slot: Slot) -> None:
         self._drop()
-        self._suspicion = judge.Suspicion()
+        self._suspicion = judge.of_another(self._suspicion)
         self._killed_ns = 0
         self._status = None
         try:
@@ -176,7 +176,7 @@ class Twin:
             return not self._is_dead
         self._drop()
         self._read = born
-        self._suspicion = judge.Suspicion()
+        self._suspicion = judge.of_another(self._suspicion)
         self._killed_ns = 0
         self._is_dead = False
         self._pidfd, child.pidfd = child.pidfd, -1
@@ -196,16 +196,26 @@ class Twin:
     def observe(self, now_ns: int) -> None:
         """One tick: look whether its heartbeat moves."""
         if not self.is_watched:
+            self._suspicion = judge.Suspicion(last_tick_ns=now_ns)
             return
-        watch = self._pair.spec.watch
+        watch, generation = self._pair.spec.watch, self._read.slot.generation
+        beat = self._pair.state.heartbeat(self.role)
         self._suspicion = judge.observe(
             self._suspicion,
-            self._read.slot.generation,
-            self._pair.state.heartbeat(self.role).sequence,
+            generation,
+            beat.sequence,
             now_ns=now_ns,
             interval_ns=watch.interval_ns,
             timeout_ns=watch.timeout_ns,
+            beat_ns=beat.at_ns if beat.generation == generation else None,
         )
+
+    @property
+    def next_look_ns(self) -> int:
+        """Until the next tick: an interval, or less where it will have stood still for too long before."""
+        watch = self._pair.spec.watch
+        left_ns = watch.timeout_ns - self._suspicion.still_ns
+        return left_ns if self.is_watched and 0 < left_ns < watch.interval_ns else watch.interval_ns
 
     def is_still(self) -> bool:
         """Its heartbeat was not seen to move for longer than a living one's ever stands still."""

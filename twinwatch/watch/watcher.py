@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import sys
-import traceback
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import replace
@@ -28,10 +27,11 @@ from twinwatch.linux.loop import Loop
 from twinwatch.linux.notify import NotifySocket
 from twinwatch.linux.paths import Paths
 from twinwatch.linux.statefile import StateMoved
+from twinwatch.watch import lastwords
 from twinwatch.watch.anchored import ANCHOR, Anchored
 from twinwatch.watch.guard import REPORT, WORKER, Guard
 from twinwatch.watch.hooks import HOOK
-from twinwatch.watch.listener import BUSY, NOTIFY, Listener
+from twinwatch.watch.listener import BUSY, NOTES, NOTIFY, Listener
 from twinwatch.watch.nursery import RESERVE, Nursery
 from twinwatch.watch.pair import Pair
 from twinwatch.watch.tenure import Tenure, open_pair
@@ -68,8 +68,11 @@ class Watcher:
 
     # ------------------------------------------------------------ life
 
-    def run(self) -> None:
-        """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate."""
+    def run(self, settle: Callable[[], None]) -> None:
+        """Guard until the pair is to be down and nothing runs. Raises Fenced, BehindGate.
+
+        `settle` is called when all that is urgent is done.
+        """
         self._recall_quarantine()  # R16: before this role's next beat takes the former holder's word away
         self._insist(self._take_seat)
         self._listener.open()  # before the first reserve, which inherits it
@@ -78,6 +81,7 @@ class Watcher:
         self._insist(lambda: self.guard.adopt(self.pair.spec))
         self._twin.look()
         self._insist(lambda: self._tick(monotonic_ns()))
+        settle()
         while not self._round():
             continue
 
@@ -128,7 +132,8 @@ class Watcher:
         except StateMoved:
             self._tenure.recover_path()
         except Damage as damage:
-            self._tenure.bear_damage(damage)
+            if self._tenure.bear_damage(damage):
+                self._twin.wake()  # it may know the very version
             self.guard.look_at_all()
         return False
 
@@ -166,6 +171,8 @@ class Watcher:
             self._tick(monotonic_ns())
         elif due == BUSY:
             self._listener.again()
+        elif due == NOTES:
+            self._listener.write_notes(monotonic_ns())
         elif isinstance(due, int):
             self.guard.look_again(due)
         elif isinstance(due, tuple):
@@ -186,8 +193,9 @@ class Watcher:
         self._look()
         self._twin.observe(now_ns)
         self._twin.judge(now_ns)
+        self._loop.set_deadline(TICK, now_ns + self._twin.next_look_ns)
         self._keep_contact()
-        self._listener.tick(now_ns)
+        self._listener.tick()
         self.guard.sweep()
         self.guard.sight.oom.look()
         self.pair.events.follow_path()
@@ -225,9 +233,8 @@ class Watcher:
     def _keep_socket(self) -> None:
         """Workers must reach the pair: see that the notify socket at the path is this watcher's."""
         if not self._is_leaving:
-            beat = self.pair.state.heartbeat(self.pair.seat.role.twin)
             before = self.pair.notify
-            self._is_leaving = self._listener.is_stale(beat.notify_inode if self._twin.is_live() else None)
+            self._is_leaving = self._listener.is_stale(self._twin_inode)
             if self._is_leaving:
                 self._nursery.retire()
             elif self.pair.notify is not before:
@@ -237,6 +244,12 @@ class Watcher:
             self.pair.tell("leaving", reason="its notify socket is not the pair's any more")
             self.pair.flush()
             raise Fenced
+
+    def _twin_inode(self) -> int | None:
+        """Of the twin's notify socket; None: no twin lives."""
+        if not self._twin.is_live():
+            return None
+        return self.pair.state.heartbeat(self.pair.seat.role.twin).notify_inode
 
     def _look(self) -> None:
         """Something may have changed: configuration, wishes, slots."""
@@ -261,6 +274,7 @@ class Watcher:
         self._nursery.renew()
         self.guard.adopt(self.pair.spec)
         self._tenure.write_own(Phase.RUNNING)
+        self._beat_now(monotonic_ns())  # `reload` waits for the word in it
         self.pair.tell("configuration", generation=self.pair.spec.generation)
 
     # ------------------------------------------------------------ leaving
@@ -295,10 +309,11 @@ class Watcher:
 
         Not where the machine lacked something: that is over some time, and was no fault of the record's.
         """
-        self._tenure.beat(monotonic_ns(), handling=0 if _is_want(sys.exception()) else self.guard.handling)
+        error = sys.exception()
+        self._tenure.beat(monotonic_ns(), handling=0 if _is_want(error) else self.guard.handling)
         self._listener.crashed()
         index = self.guard.handling - 1
-        self.pair.tell("crashed", index=index if index >= 0 else None, reason=traceback.format_exc(limit=-3))
+        self.pair.tell("crashed", index=index if index >= 0 else None, reason=lastwords.brief(error))
         self.pair.flush()
 
 

@@ -22,7 +22,7 @@ class Twinwatch(Peer):
         SHIPPED: "nothing but commands in the configuration",
         FAST: "`backoff: {burst: 1000}`, `watch: {reserve: 8}`",
     }
-    most, most_why = 4096, "a pair has places for 4096 workers"
+    most, most_why = 8192, "a pair has places for 8192 workers"
     patience_s = 180.0
 
     def obtain(self) -> None:

@@ -28,7 +28,7 @@ import pytest
 
 from twinwatch.control import down, up
 from twinwatch.linux import identity, limits
-from twinwatch.watch import frame
+from twinwatch.watch import frame, lastwords
 from twinwatch.watch.nursery import Nursery
 from twinwatch.watch.reserve import BehindGate
 from virtual.calls import VirtualOs
@@ -117,21 +117,17 @@ class Sandbox:
                 argv=[],
                 exception=sys.exception,
             ),
-            id(traceback): SimpleNamespace(print_exc=self._print_exc, format_exc=self._format_exc),
+            id(lastwords): SimpleNamespace(tell=self._tell, brief=lambda error: type(error).__name__),
             id(time.monotonic_ns): self.time.monotonic_ns,
             id(time.time_ns): self.time.time_ns,
         }
         self._libc = libc
 
-    def _print_exc(self) -> None:
+    def _tell(self, error: BaseException) -> None:
         """An error that nobody expected ends a watcher: the reader of the outcome judges it."""
-        error = sys.exc_info()[1]
-        where = list(traceback.walk_tb(error.__traceback__)) if error else []
+        where = list(traceback.walk_tb(error.__traceback__))
         lines = ", ".join(f"{step.f_code.co_name}:{line}" for step, line in where[-4:])
         self.kernel.crashes.append(f"{self.kernel.current}: {type(error).__name__}: {error} ({lines})")
-
-    def _format_exc(self, **_: object) -> str:
-        return f"{type(sys.exc_info()[1]).__name__}"
 
     # ------------------------------------------------------------ a fork's two sides
 
@@ -146,6 +142,7 @@ class Sandbox:
                 notify._socket = copy.copy(notify._socket)
             stand_in._pair = replace(pair, seat=replace(pair.seat), notify=notify)
             stand_in._loop = copy.copy(nursery._loop)
+            stand_in._ready = dict(nursery._ready)
 
             def live() -> BehindGate:
                 try:

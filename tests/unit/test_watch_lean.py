@@ -1,0 +1,62 @@
+"""What a watcher does without, and what it leaves in its place."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twinwatch.watch import lastwords
+
+ROOT = Path(__file__).resolve().parents[2]
+LOADS = """
+import sys
+sys.path.insert(0, {root!r})
+from twinwatch.watch import lean
+lean.load_dataclasses()
+from dataclasses import dataclass, fields
+@dataclass(frozen=True, slots=True)
+class Bare:
+    x: int = 1
+assert Bare() == Bare(1) and fields(Bare)[0].name == "x"
+import twinwatch.watch.frame
+print(*(name for name in ("inspect", "traceback", "tokenize") if name in sys.modules))
+import inspect
+assert inspect.signature(len)
+"""
+
+
+def test_a_watcher_loads_no_inspect():
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LOADS.format(root=str(ROOT))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def raised() -> ValueError:
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        raise ValueError("boom")
+
+    try:
+        deep(5)
+    except ValueError as error:
+        return error
+
+
+def test_its_last_words_name_the_place_and_the_error():
+    *places, error = lastwords.brief(raised()).splitlines()
+    assert error == "ValueError: boom"
+    assert len(places) == 3
+    assert all(place.startswith(f"{__file__}:") and place.endswith(" in deep") for place in places)
+    assert lastwords.brief(None) == ""
+
+
+def test_the_log_gets_all_of_it(capsys):
+    lastwords.tell(raised())
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):\n")
+    assert said.endswith("ValueError: boom\n")

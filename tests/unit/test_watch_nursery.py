@@ -1,0 +1,75 @@
+"""Which of a watcher's reserves keeps vigil (R13): exactly one of those that are ready."""
+
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+
+from twinwatch.core.spec import Watch
+from twinwatch.core.values import Identity
+from twinwatch.linux.gate import Child
+from twinwatch.watch import nursery as room
+from twinwatch.watch.nursery import Nursery
+
+
+@pytest.fixture
+def nursery(monkeypatch):
+    numbers = count(1000)
+
+    def fork_gated(*_: object) -> Child:
+        number = next(numbers)
+        return Child(number, number, Identity(number), -1, -1)
+
+    monkeypatch.setattr(room, "fork_gated", fork_gated)
+    monkeypatch.setattr(room, "is_dead", lambda _pidfd: True)
+    monkeypatch.setattr(Child, "close", lambda _child: None)
+    monkeypatch.setattr(Child, "let_through", lambda *_: True)
+    pair = SimpleNamespace(notify=None, spec=SimpleNamespace(watch=Watch(reserve=3)))
+    loop = SimpleNamespace(add=lambda *_: None, remove=lambda _fd: None)
+    made = Nursery(pair, loop, -1)  # type: ignore[arg-type]
+    fill(made)
+    return made
+
+
+def fill(nursery: Nursery) -> None:
+    while nursery.refill():
+        continue
+
+
+def vigils(nursery: Nursery) -> list[bool]:
+    return [child.keeps_vigil for child in nursery._ready.values()]
+
+
+def test_the_first_one_keeps_it(nursery):
+    assert vigils(nursery) == [True, False, False]
+
+
+def test_the_keeper_is_taken_last(nursery):
+    taken = [nursery.take() for _ in range(3)]
+    assert [child.keeps_vigil for child in taken] == [False, False, True]
+
+
+def test_a_keeper_that_died_has_a_successor(nursery):
+    keeper = next(pidfd for pidfd, child in nursery._ready.items() if child.keeps_vigil)
+    nursery.died(keeper, lambda _pidfd: None)
+    fill(nursery)
+    assert vigils(nursery) == [False, False, True]
+
+
+def test_one_whose_claim_was_lost_keeps_it_still(nursery):
+    taken = [nursery.take() for _ in range(3)]
+    for child in reversed(taken):
+        nursery.give_back(child)
+    fill(nursery)
+    assert sorted(vigils(nursery)) == [False, False, True]
+
+
+def test_one_forked_because_none_was_left_keeps_it(nursery):
+    for _ in range(3):
+        nursery.take()
+    assert nursery.take().keeps_vigil
+
+
+def test_renewed_reserves_have_a_keeper_of_their_own(nursery):
+    nursery.renew()
+    assert vigils(nursery) == [True, False, False]
