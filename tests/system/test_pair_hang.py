@@ -76,7 +76,7 @@ def test_it_is_replaced_in_time(running: LivePair):
 
 
 @pytest.mark.slow
-def test_it_is_replaced_in_time_at_the_usual_interval(pair: LivePair):
+def test_it_is_replaced_in_time_at_a_slow_pulse(pair: LivePair):
     """Its judge looks every 2 s, and yet not 2 s too late."""
     pair.configure(pair.lone("web"), "{interval: 2s, timeout: 8s}")
     pair.up()

@@ -399,12 +399,12 @@ watch: {interval: 10ms}
 -> 2:19: watch.interval: must be 50ms to 1m, found 10ms
 
 pair: p
-watch: {interval: 3s}
--> 2:19: watch.interval: the timeout (8s) must be at least 3 intervals (9s)
+watch: {interval: 4s}
+-> 2:19: watch.interval: the timeout (10s) must be at least 3 intervals (12s)
 
 pair: p
 watch: {timeout: 1s}
--> 2:18: watch.timeout: the timeout (1s) must be at least 3 intervals (6s)
+-> 2:18: watch.timeout: the timeout (1s) must be at least 3 intervals (9s)
 
 pair: p
 watch: {reserve: 9}

@@ -53,7 +53,7 @@ VITALS = "vitals"
 GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its place
 RETRY_NS = 100 * MILLISECOND_NS
 _STEPS_MAX = 32
-_SWEPT = 16  # slots a tick, read in one call: a thousand take a minute or two at the usual interval
+_SWEPT = 24  # slots a tick, read in one call: a thousand take a minute or two at the usual interval
 
 
 class Guard:
