@@ -277,7 +277,7 @@ def steps(found: Found) -> str:
     """Two columns for each way of striking: the step, and the sum so far."""
     rows = found["rows"]["P"]
     heads, columns = [""], [[row["step"] for row in rows]]
-    for pause in rows[0]["ns"]:
+    for pause in rows[0]["ns"] if rows else ():
         steps_us = [row["ns"][pause] / 1000 for row in rows]
         heads += [f"{pause}: median, µs", "sum"]
         columns += [[f"{us:.0f}" for us in part] for part in (steps_us, accumulate(steps_us))]

@@ -285,7 +285,8 @@ PERF = """\
     11    20.000000700: syscalls:sys_exit_poll:
     11    20.000000710: syscalls:sys_enter_openat:
     11    20.000000800: syscalls:sys_enter_openat:
-    11    20.000000900: syscalls:sys_exit_flock:
+    11    20.000000810: syscalls:sys_exit_fcntl:
+    11    20.000000900: syscalls:sys_exit_fcntl:
     11    20.000001000: syscalls:sys_exit_rename:
     11    20.000001100: syscalls:sys_enter_execve:
 """

@@ -1,5 +1,6 @@
 """What the guards of a pair cost while nothing happens: counted by the kernel, looked at twice."""
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -27,12 +28,12 @@ def measure(paths: Paths, seconds: float) -> dict[str, object]:
     began_ns, before = monotonic_ns(), _all(paths)
     time.sleep(seconds)
     lasted_s, after = (monotonic_ns() - began_ns) / 1e9, _all(paths)
-    none = Spent(0, 0)
+    none, told = Spent(0, 0), os.path.exists("/proc/self/schedstat")
     grown = [(now, before.get(pid, none)) for pid, now in after.items()]
     return {
         "duration_ns": round(lasted_s * 1e9),
         "processes": len(after),
-        "cpu_ns_per_s": round(sum(now.cpu_ns - old.cpu_ns for now, old in grown) / lasted_s) or None,
+        "cpu_ns_per_s": round(sum(now.cpu_ns - old.cpu_ns for now, old in grown) / lasted_s) if told else None,
         "wakeups_per_s": round(sum(now.wakeups - old.wakeups for now, old in grown) / lasted_s, 1),
         "pss_bytes": sum(map(_pss, after)) or None,
     }

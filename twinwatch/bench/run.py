@@ -10,7 +10,7 @@ from twinwatch.chaos.run import heeding_signals
 
 ROUNDS = 20
 WORKERS = 30
-IDLE_S = 5.0  # in ROUNDS rounds, and in fewer as much less
+IDLE_S = 10.0  # in ROUNDS rounds, and in fewer as much less, but each watcher ticks once at least
 
 
 def run(rounds: int, say: Say) -> dict[str, object]:
@@ -32,7 +32,7 @@ def _of_pair(pair: Pair, rounds: int, say: Say) -> dict[str, object]:
     say(f"a pair of its own starts, with {pair.workers} workers")
     pair.start()
     say("it idles")
-    cost = idle.measure(pair.paths, max(1.0, IDLE_S * rounds / ROUNDS))
+    cost = idle.measure(pair.paths, max(1.5e-9 * pair.spec.watch.interval_ns, IDLE_S * rounds / ROUNDS))
     found, broken = deaths.measure(pair, rounds, say)
     say("it ends")
     if wrong := pair.down():
