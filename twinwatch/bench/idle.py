@@ -33,7 +33,9 @@ def measure(paths: Paths, seconds: float) -> dict[str, object]:
     return {
         "duration_ns": round(lasted_s * 1e9),
         "processes": len(after),
-        "cpu_ns_per_s": round(sum(now.cpu_ns - old.cpu_ns for now, old in grown) / lasted_s) if told else None,
+        "cpu_ns_per_s": round(sum(now.cpu_ns - old.cpu_ns for now, old in grown) / lasted_s)
+        if told
+        else None,
         "wakeups_per_s": round(sum(now.wakeups - old.wakeups for now, old in grown) / lasted_s, 1),
         "pss_bytes": sum(map(_pss, after)) or None,
     }
