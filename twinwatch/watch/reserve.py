@@ -86,8 +86,7 @@ def live(gate: Gate, duty: Duty, *, is_awaited: bool = False) -> Seat:
     gc.disable()
     if duty.role is Role.ANCHOR:
         _leave_anchor(duty)
-    if not is_awaited:
-        _rehearse(duty)
+    me = None if is_awaited else _rehearse(duty)
     if _wait(gate, duty):
         order = gate.take_order()
         if order is None or order.let is Let.LEAVE:
@@ -99,7 +98,7 @@ def live(gate: Gate, duty: Duty, *, is_awaited: bool = False) -> Seat:
         return _become_watcher(gate, order)
     if duty.role is Role.ANCHOR:  # its role is its init's to give
         os._exit(LEFT_AT_GATE)
-    return _take_over(gate, duty)
+    return _take_over(gate, duty, me or identify_self())
 
 
 def _leave_anchor(duty: Duty) -> None:
@@ -124,22 +123,24 @@ def _wait(gate: Gate, duty: Duty) -> bool:
             process.send(gate.parent_pidfd, signal.SIGKILL)
 
 
-def _rehearse(duty: Duty) -> None:
-    """Do once what a takeover and a worker's birth will do, up to the last reversible step.
+def _rehearse(duty: Duty) -> Identity:
+    """Do once what a takeover and a worker's birth will do, up to the last reversible step; who this is.
 
     A forked child pays for each page that it first writes to; it pays now, when nobody waits for it.
     """
+    me = identify_self()
     if duty.role is not Role.ANCHOR:
-        _read(duty, partial(_rehearse_takeover, duty), otherwise=None)
+        _read(duty, partial(_rehearse_takeover, duty, me), otherwise=None)
     _is_wanted(duty, Order(Let.WORKER, 0, 0, duty.spec.generation))
     if duty.spec.places:
         _, name, instance = duty.spec.places[0]
         spec = next(spec for spec in duty.spec.workers if spec.name == name)
         launch.rehearse(launch.Birth(duty.paths, duty.spec, spec, instance, 0))
+    return me
 
 
-def _rehearse_takeover(duty: Duty, state: StateFile) -> None:
-    me, header = identify_self(), state.header()
+def _rehearse_takeover(duty: Duty, me: Identity, state: StateFile) -> None:
+    header = state.header()
     state.naming(me, header.slots)
     _is_too_soon(state, duty.role)
     heir = _as_heir(duty, header, state.slot(duty.role.slot), me)
@@ -273,7 +274,7 @@ def _become_watcher(gate: Gate, order: Order) -> Seat:
 # ---------------------------------------------------------------- takeover
 
 
-def _take_over(gate: Gate, duty: Duty) -> Seat:
+def _take_over(gate: Gate, duty: Duty, me: Identity) -> Seat:
     """The parent is dead: become the next holder of its role, if nobody else was faster.
 
     Only the parent could record this process, so whether a slot names it is looked up before any lock is
@@ -289,7 +290,6 @@ def _take_over(gate: Gate, duty: Duty) -> Seat:
         except FileNotFoundError:
             os._exit(LEFT_AT_GATE)
         try:
-            me = identify_self()
             named = state.naming(me, state.header().slots)
             if named is not None:  # R02
                 seat = _own_seat(state, named)
