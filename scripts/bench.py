@@ -46,7 +46,8 @@ def arguments() -> argparse.Namespace:
         "--form",
         choices=list(FORMS),
         default="full",
-        help="full: an hour; middle: smaller numbers; short: a minute, the limits and twinwatch",
+        help="full: an hour; middle: smaller numbers; short: a minute, the limits and twinwatch; "
+        "large: what of C, D and E is of 5,000 and 1,000 workers, twinwatch beside its limit",
     )
     parser.add_argument("--only", action="append", default=[], metavar="PEER", help="may be repeated")
     parser.add_argument("--measure", action="append", default=[], metavar="LETTER", choices=list(MEASURES))
@@ -59,7 +60,9 @@ def arguments() -> argparse.Namespace:
         help=f"put it into {DATA.relative_to(ROOT)} and {DOCUMENT.relative_to(ROOT)}",
     )
     parser.add_argument(
-        "--into", metavar="FILE", help="replace what was measured in this file, and show all of it"
+        "--into",
+        metavar="FILE",
+        help="put what was measured in the place of the same in this file; show all",
     )
     parser.add_argument("--from", dest="source", metavar="FILE", help="measure nothing: show this file")
     return parser.parse_args()

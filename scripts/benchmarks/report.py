@@ -6,12 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- measured by scripts/bench -->", "<!-- end of measured -->"
 LIMIT_ONE, LIMIT_MANY, OWN, OLD = "c-one", "c-many", "twinwatch", "supervisor"
 NONE = "–"
+BY_WORKERS = "CDE"  # each row is of one guard with so many workers
 Found = dict[str, Any]
 
 
@@ -26,17 +28,34 @@ def save(found: Found, path: Path) -> None:
 
 
 def merged(old: Found, new: Found) -> Found:
-    """`old` with the measures that `new` has; when these were measured stands in `later`."""
+    """`old` with the measures that `new` has; when these were measured stands in `later`.
+
+    Of C, D and E a row is replaced by one of the same guard with as many workers; others stay.
+    """
     letters = [letter for letter, rows in new["rows"].items() if rows]
     about = {"machine": new["machine"], "form": new["settings"]["name"], "seconds": new["seconds"]}
-    troubles = [one for one in old["troubles"] if one[0] not in letters] + new["troubles"]
+    rows = {letter: _kept(old, new, letter) + new["rows"][letter] for letter in letters}
+    replaced = [letter for letter in letters if rows[letter] == new["rows"][letter]]
+    troubles = [one for one in old["troubles"] if one[0] not in replaced] + new["troubles"]
     return {
         **old,
-        "rows": {**old["rows"], **{letter: new["rows"][letter] for letter in letters}},
+        "rows": {**old["rows"], **rows},
         "peers": {**old["peers"], **new["peers"]},
         "troubles": troubles,
-        "later": {**old.get("later", {}), **dict.fromkeys(letters, about)},
+        "later": {
+            **old.get("later", {}),
+            **{letter: {**about, "in_part": letter not in replaced} for letter in letters},
+        },
     }
+
+
+def _kept(old: Found, new: Found, letter: str) -> list[Found]:
+    """Rows of `old` that are not measured anew."""
+    if letter not in BY_WORKERS:
+        return []
+    key = itemgetter("peer", "variant", "workers")
+    measured = {key(row) for row in new["rows"][letter]}
+    return [row for row in old["rows"].get(letter, ()) if key(row) not in measured]
 
 
 def put(text: str, document: Path) -> None:
@@ -382,7 +401,8 @@ def render(found: Found) -> str:
     )
     for letter, about in found.get("later", {}).items():
         load = about["machine"]["load_at_end"]
-        head += f" {letter} was measured later ({about['form']} form, {about['seconds']} s, load {load:.1f})."
+        what = f"A part of {letter}" if about.get("in_part") else letter
+        head += f" {what} was measured later ({about['form']} form, {about['seconds']} s, load {load:.1f})."
     sections: list[tuple[str, str, str]] = [
         ("A", "A: one worker killed", single(found, "A")),
         ("B", "B: killed again at once", single(found, "B")),

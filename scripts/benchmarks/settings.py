@@ -63,7 +63,7 @@ MIDDLE = replace(
     crowds=(100, 1000),
     crowd_rounds=1,
     idle_counts=(100,),
-    idle_s=20.0,
+    idle_s=60.0,
     sizes=(10, 100, 1000),
     size_kills=10,
     deaths=20,
@@ -88,4 +88,14 @@ SHORT = replace(
     judged=20,
     judged_s=1.0,
 )
-FORMS = {form.name: form for form in (FULL, MIDDLE, SHORT)}
+LARGE = replace(
+    MIDDLE,
+    name="large",
+    peers=("c-many", "twinwatch"),
+    crowds=(5000,),
+    idle_counts=(1000,),
+    idle_s=60.0,
+    sizes=(5000,),
+    size_kills=30,
+)
+FORMS = {form.name: form for form in (FULL, MIDDLE, SHORT, LARGE)}

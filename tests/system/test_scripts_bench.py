@@ -223,6 +223,19 @@ def made_up(own_ns: list[int], limit_ns: list[int]) -> dict[str, object]:
     return {**about, "rows": rows, "troubles": ["A: it fell over"]}
 
 
+def test_a_later_measure_takes_the_place_of_the_same():
+    """Of C, D and E only of the same guard with as many workers; of the others as a whole."""
+    old, new = made_up([2], [1]), made_up([3], [1])
+    old["rows"]["C"] = [
+        {"peer": report.OWN, "variant": "shipped", "workers": count, "last_ns": 1} for count in (10, 100)
+    ]
+    new["rows"]["C"] = [{"peer": report.OWN, "variant": "shipped", "workers": 100, "last_ns": 2}]
+    both = report.merged(old, new)
+    assert {row["workers"]: row["last_ns"] for row in both["rows"]["C"]} == {10: 1, 100: 2}
+    assert both["rows"]["A"] == new["rows"]["A"]
+    assert {letter: about["in_part"] for letter, about in both["later"].items()} == {"A": False, "C": True}
+
+
 @pytest.mark.parametrize(("own_ms", "verdict"), [(1.4, "met"), (1.6, "**missed**")])
 def test_a_target_can_be_missed(own_ms: float, verdict: str):
     found = made_up([int(own_ms * 1e6)] * 3, [1_000_000] * 3)
