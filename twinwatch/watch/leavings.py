@@ -29,8 +29,7 @@ def examine(pair: Pair, guarded: Guarded, now_ns: int, *, is_ending: bool) -> Re
     if guarded.is_registered:
         return Rest.EMPTY
     token = token_of(pair, guarded)
-    if not guarded.has_program:
-        _sweep(pair, guarded)
+    _sweep(pair, guarded)
     names_heir = _names_heir(guarded) and not is_ending
     if names_heir:
         taken = _heir(guarded, token)
