@@ -11,15 +11,16 @@ LOADS = """
 import sys
 sys.path.insert(0, {root!r})
 from twinwatch.watch import lean
-lean.load_dataclasses()
+lean.load()
 from dataclasses import dataclass, fields
 @dataclass(frozen=True, slots=True)
 class Bare:
     x: int = 1
 assert Bare() == Bare(1) and fields(Bare)[0].name == "x"
 import twinwatch.watch.frame
-print(*(name for name in ("inspect", "traceback", "tokenize") if name in sys.modules))
-import inspect
+print(*(name for name in ("inspect", "selectors", "traceback", "tokenize") if name in sys.modules))
+import inspect, selectors
+assert selectors.DefaultSelector().close() is None
 assert inspect.signature(len)
 """
 

@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
     from twinwatch.watch import lean
 
-    lean.load_dataclasses()
+    lean.load()
 
     from twinwatch.anchor import life
     from twinwatch.anchor.anchor import Charge

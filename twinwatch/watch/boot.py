@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
     from twinwatch.watch import lean
 
-    lean.load_dataclasses()
+    lean.load()
 
     from twinwatch.core.values import Role
     from twinwatch.linux.birth import Seat

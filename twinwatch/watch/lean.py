@@ -2,15 +2,22 @@
 
 `dataclasses` asks `inspect` for nothing but the signatures that it writes into docstrings, and since Python
 3.12 for annotations. With all that it imports, `inspect` takes 1.4 MiB, and a tenth of the time in which a
-watcher is there.
+watcher is there. `socket` needs `selectors`, and with it the mathematical library, for `sendfile` alone.
 """
 
 import sys
 from types import ModuleType
 
 
-class _Instead(ModuleType):
-    """No signatures, annotations as they stand; whatever else is asked for, `inspect` itself gives."""
+class _Later(ModuleType):
+    """In the place of a module, which is loaded when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(__import__(self.__name__), name)
+
+
+class _Inspect(_Later):
+    """No signatures, annotations as they stand."""
 
     @staticmethod
     def signature(*_: object, **__: object) -> str:
@@ -20,18 +27,18 @@ class _Instead(ModuleType):
     def get_annotations(of: type, **_: object) -> dict[str, object]:
         return dict(of.__dict__.get("__annotations__", {}))  # noqa: RUF063 - this is in its place
 
-    def __getattr__(self, name: str) -> object:
-        import inspect
 
-        return getattr(inspect, name)
+def load() -> None:
+    """Have `dataclasses` and `socket` load without these; whoever imports them later gets them."""
+    _load("dataclasses", _Inspect("inspect"))
+    _load("socket", _Later("selectors"))
 
 
-def load_dataclasses() -> None:
-    """Have `dataclasses` load without `inspect`; whoever imports that later gets it."""
-    if "inspect" in sys.modules or "dataclasses" in sys.modules:
+def _load(name: str, instead: ModuleType) -> None:
+    if name in sys.modules or instead.__name__ in sys.modules:
         return
-    sys.modules["inspect"] = _Instead("inspect")
+    sys.modules[instead.__name__] = instead
     try:
-        import dataclasses  # noqa: F401
+        __import__(name)
     finally:
-        del sys.modules["inspect"]
+        del sys.modules[instead.__name__]
