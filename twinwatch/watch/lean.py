@@ -6,18 +6,13 @@ watcher is there. `socket` needs `selectors`, and with it the mathematical libra
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
-class _Later(ModuleType):
-    """In the place of a module, which is loaded when something of it is asked for."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(__import__(self.__name__), name)
-
-
-class _Inspect(_Later):
-    """No signatures, annotations as they stand."""
+class _Inspect(ModuleType):
+    """No signatures, annotations as they stand; whatever else is asked for, `inspect` itself gives."""
 
     @staticmethod
     def signature(*_: object, **__: object) -> str:
@@ -27,18 +22,35 @@ class _Inspect(_Later):
     def get_annotations(of: type, **_: object) -> dict[str, object]:
         return dict(of.__dict__.get("__annotations__", {}))  # noqa: RUF063 - this is in its place
 
+    def __getattr__(self, name: str) -> object:
+        import inspect
+
+        return getattr(inspect, name)
+
+
+class _Selectors(ModuleType):
+    """`selectors` itself, when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> object:
+        import selectors
+
+        return getattr(selectors, name)
+
 
 def load() -> None:
     """Have `dataclasses` and `socket` load without these; whoever imports them later gets them."""
-    _load("dataclasses", _Inspect("inspect"))
-    _load("socket", _Later("selectors"))
+    if not {"dataclasses", "inspect"} & sys.modules.keys():
+        with _instead(_Inspect("inspect")):
+            import dataclasses  # noqa: F401
+    if not {"socket", "selectors"} & sys.modules.keys():
+        with _instead(_Selectors("selectors")):
+            import socket  # noqa: F401
 
 
-def _load(name: str, instead: ModuleType) -> None:
-    if name in sys.modules or instead.__name__ in sys.modules:
-        return
-    sys.modules[instead.__name__] = instead
+@contextmanager
+def _instead(module: ModuleType) -> Iterator[None]:
+    sys.modules[module.__name__] = module
     try:
-        __import__(name)
+        yield
     finally:
-        del sys.modules[instead.__name__]
+        del sys.modules[module.__name__]
