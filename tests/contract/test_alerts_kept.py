@@ -10,7 +10,7 @@ import pytest
 from twinwatch.core.grouping import Window, add
 from twinwatch.linux import events, journal
 from twinwatch.linux.events import EventLog
-from twinwatch.linux.journal import Journal
+from twinwatch.linux.journal import Journal, Mark
 from twinwatch.services.alerts import ledger, message
 from twinwatch.services.alerts.ledger import Ledger, Parcel
 
@@ -91,13 +91,24 @@ def test_an_endless_line_is_skipped(tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("starts", "found"), [((), []), ((2,), [2, 3, 4]), ((1, 3), [3, 4]), ((0,), [0, 1, 2, 3, 4])]
+    ("marks", "found"),
+    [
+        ({}, []),
+        ({2: Mark.START}, [2, 3, 4]),
+        ({1: Mark.START, 3: Mark.START}, [3, 4]),
+        ({0: Mark.START}, [0, 1, 2, 3, 4]),
+        ({1: Mark.LIFE, 2: Mark.LIFE, 3: Mark.START}, [1, 2, 3, 4]),
+        ({0: Mark.LIFE, 2: Mark.ANEW, 3: Mark.START}, [2, 3, 4]),
+        ({0: Mark.LIFE, 1: Mark.OVER, 3: Mark.START}, [3, 4]),
+        ({0: Mark.LIFE, 1: Mark.OVER, 2: Mark.LIFE, 3: Mark.START}, [2, 3, 4]),
+        ({3: Mark.LIFE}, []),
+    ],
 )
-def test_it_begins_at_the_last_start(log: EventLog, tmp_path: Path, starts, found, monkeypatch):
+def test_it_begins_with_the_last_start(log: EventLog, tmp_path: Path, marks, found, monkeypatch):
     monkeypatch.setattr(events, "MAX_BYTES", 300)  # over several files
     write(log, *range(5))
     reader = Journal(str(tmp_path / "events.jsonl"), {})
-    reader.begin(lambda line: json.loads(line)["number"] in starts)
+    reader.begin(lambda line: marks.get(json.loads(line)["number"], Mark.NONE))
     assert read_all(reader) == found
 
 

@@ -9,12 +9,23 @@ import os
 from binascii import crc32
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from twinwatch.linux.events import KEPT
 
 READ_MAX = 1 << 20  # bytes in one step; what is longer and has no newline is skipped
 POSITIONS_MAX = 2 * (KEPT + 1)  # files remembered
 _HEAD = 4096
+
+
+class Mark(Enum):
+    """What a line says of where to begin: with the life in which a start is, or with what came anew in it."""
+
+    NONE = "none"
+    LIFE = "life"
+    OVER = "over"
+    ANEW = "anew"
+    START = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +45,20 @@ class Journal:
         self._names = (*(f"{path}.{number}" for number in range(KEPT, 0, -1)), path)  # oldest first
         self.positions = dict(positions)
 
-    def begin(self, is_start: Callable[[bytes], bool]) -> None:
-        """Pass over what stands before the last line that is a start; over all, if none is."""
+    def begin(self, mark_of: Callable[[bytes], Mark]) -> None:
+        """Pass over what stands before the beginning of the last start; over all, if there is no start."""
+        since: dict[str, int] | None = None
         before: dict[str, int] | None = None
         while piece := self._next():
             at = piece.start
             for line in piece.lines:
-                if is_start(line):
-                    before = self.positions | {piece.file: at}
+                here, mark = self.positions | {piece.file: at}, mark_of(line)
+                if mark is Mark.OVER:
+                    since = None
+                elif mark is Mark.ANEW or (mark is Mark.LIFE and since is None):
+                    since = here
+                elif mark is Mark.START:
+                    before = here if since is None else since
                 at += len(line) + 1
             self._pass(piece)
         self.positions = self.positions if before is None else before

@@ -17,8 +17,9 @@ from twinwatch.core.grouping import Window
 from twinwatch.core.news import Event, Reader, is_about
 from twinwatch.core.spec import Alert
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
+from twinwatch.core.values import WATCHER_ROLES
 from twinwatch.linux.clock import monotonic_ns
-from twinwatch.linux.journal import Journal
+from twinwatch.linux.journal import Journal, Mark
 from twinwatch.services.alerts import ledger, message
 from twinwatch.services.alerts.attempt import Attempt, target_of
 from twinwatch.services.alerts.ledger import Ledger, Parcel
@@ -31,6 +32,7 @@ LATE_NS = SECOND_NS
 FLUSH_NS = 2 * SECOND_NS  # at the end, for what is on its way
 KILLED_NS = 500 * MILLISECOND_NS  # then, for what had to be killed
 OWN_SLOT = "_alerts"
+_WATCHERS = frozenset(role.label for role in WATCHER_ROLES)
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Telling:
         self._journal = Journal(room.paths.events, kept.positions if kept else {})
         self._reader = Reader(kept.asked if kept else None)
         if kept is None:
-            self._journal.begin(_is_begun)
+            self._journal.begin(_mark_of)
         self.adopt(kept)
 
     def _recall(self) -> Ledger | None:
@@ -263,15 +265,24 @@ def _keyed(alerts: tuple[Alert, ...]) -> Iterator[tuple[str, Alert]]:
         yield f"{digest}.{seen[digest]}", alert
 
 
-def _is_begun(line: bytes) -> bool:
-    """Whether this service was started because it was wanted: what happened before, nobody wanted told.
+def _mark_of(line: bytes) -> Mark:
+    """This service was started because it was wanted: what happened before, nobody wanted told.
 
-    Its birth after a death is no beginning: the dead one may have kept nothing yet.
+    Wanted since the pair began to live, or since the configuration came in that wants it. Another worker may
+    have been born, and have died, before it. Its own birth after a death is no beginning: the dead one may
+    have kept nothing yet.
     """
-    if OWN_SLOT.encode() not in line:
-        return False
     event = _parse(line) or {}
-    return event.get("slot") == OWN_SLOT and (event.get("old"), event.get("new")) == ("stopped", "starting")
+    if event.get("event") == "configuration":
+        return Mark.ANEW
+    change = event.get("old"), event.get("new")
+    if event.get("slot") == OWN_SLOT and change == ("stopped", "starting"):
+        return Mark.START
+    if event.get("slot") not in _WATCHERS:
+        return Mark.NONE
+    if change == ("stopped", "starting"):
+        return Mark.LIFE
+    return Mark.OVER if event.get("new") == "stopped" else Mark.NONE
 
 
 def _parse(line: bytes) -> Event | None:
