@@ -211,22 +211,6 @@ def test_what_happened_before_it_was_wanted_is_not_told(told: Told):
     assert numbers([found]) == [3, 4]
 
 
-def test_what_happened_since_the_pair_began_to_live_is_told(told: Told):
-    """Another worker may be born, and die, before the service is."""
-    os.unlink(told.paths.events)
-    told.exits(3)
-    told.log.close()
-    told.log.write("phase", slot="a", old="running", new="stopped", generation=1)
-    told.log.write("phase", slot="b", old="stopped", new="starting", generation=2)
-    told.exits(2)
-    told.log.write("phase", slot="_alerts", old="stopped", new="starting", generation=1)
-    told.configure(told.alert(on=("exited",)))
-    service = told.serve()
-    (found,) = told.wait(1)
-    end(service)
-    assert numbers([found]) == [3, 4]
-
-
 def test_a_changed_configuration_is_taken_over(told: Told, tmp_path: Path):
     other = tmp_path / "other"
     told.configure(told.alert())

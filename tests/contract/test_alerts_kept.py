@@ -11,7 +11,7 @@ from twinwatch.core.grouping import Window, add
 from twinwatch.linux import events, journal
 from twinwatch.linux.events import EventLog
 from twinwatch.linux.journal import Journal, Mark
-from twinwatch.services.alerts import ledger, message
+from twinwatch.services.alerts import ledger, message, telling
 from twinwatch.services.alerts.ledger import Ledger, Parcel
 
 
@@ -110,6 +110,25 @@ def test_it_begins_with_the_last_start(log: EventLog, tmp_path: Path, marks, fou
     reader = Journal(str(tmp_path / "events.jsonl"), {})
     reader.begin(lambda line: marks.get(json.loads(line)["number"], Mark.NONE))
     assert read_all(reader) == found
+
+
+@pytest.mark.parametrize(
+    ("slot", "change", "mark"),
+    [
+        ("_alerts", ("stopped", "starting"), Mark.START),
+        ("_alerts", ("stopping", "starting"), Mark.NONE),
+        ("b", ("stopped", "starting"), Mark.LIFE),
+        ("b", ("running", "starting"), Mark.NONE),
+        ("a", ("running", "stopped"), Mark.OVER),
+        ("web", ("stopped", "starting"), Mark.NONE),
+    ],
+)
+def test_news_begin_with_the_life_of_the_pair_that_wants_them(slot, change, mark):
+    """Another worker may be born, and die, before the service is."""
+    event = {"event": "phase", "slot": slot, "old": change[0], "new": change[1]}
+    assert telling._mark_of(json.dumps(event).encode()) is mark
+    assert telling._mark_of(b'{"event":"configuration","generation":2}') is Mark.ANEW
+    assert telling._mark_of(b'{"torn') is Mark.NONE
 
 
 def test_a_ledger_is_read_as_it_was_written(tmp_path: Path):
