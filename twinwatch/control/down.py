@@ -119,7 +119,7 @@ class _StandIn:
         self._guard.work()
         self._pair.flush()
         self._loop.set_deadline(_LOOK, monotonic_ns() + _LOOK_AGAIN_NS)
-        for kind, index in self._loop.wait():
+        for kind, index in self._loop.wait(block=not self._guard.has_work):
             if kind == WORKER:
                 self._guard.pidfd_ready(index)
             elif kind == REPORT:

@@ -53,6 +53,7 @@ VITALS = "vitals"
 GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its place
 RETRY_NS = 100 * MILLISECOND_NS
 _STEPS_MAX = 32
+_AT_ONCE = 64  # slots between two looks for what has happened: a birth takes some milliseconds
 _SWEPT = 24  # slots a tick, read in one call: a thousand take a minute or two at the usual interval
 
 
@@ -189,15 +190,16 @@ class Guard:
         if vitals.verdict() or self.sight.met(guarded) & ~guarded.slot.met or (unknown and vitals.is_beating):
             self._todo[index] = None
 
-    def report_ready(self, index: int) -> None:
+    def report_ready(self, index: int) -> bool:
+        """Its child may have become its program, or said why it could not. False: it has said nothing yet."""
         guarded = self._roster[index]
         child = guarded.child
         if child is None:
-            return
+            return False
         try:
             report = child.read_report()
         except BlockingIOError:
-            return  # the event was of an earlier child
+            return False  # the event was of an earlier child
         self._loop.remove(child.report)
         os.close(child.report)
         child.report = -1
@@ -208,6 +210,7 @@ class Guard:
             stage, number = report
             guarded.failure = exits.failed_start(stage, number, guarded.slot.generation, 0)
         self._todo[index] = None
+        return True
 
     def sweep(self) -> None:
         """Look at a few slots in turn: a lost wake-up or silent damage costs time, never more."""
@@ -227,9 +230,14 @@ class Guard:
         self._mend_selector(guarded)
 
     def work(self) -> None:
-        """Bring every slot with news to where it should be."""
-        while self._todo:
-            index = next(iter(self._todo))
+        """Bring slots with news to where they should be: a few, so that this guard beats and hears meanwhile.
+
+        What has come meanwhile may be what the next one is judged by (P9).
+        """
+        for _ in range(min(len(self._todo), _AT_ONCE)):
+            index = next(iter(self._todo), None)
+            if index is None:
+                break
             del self._todo[index]
             if index not in self.quarantined:
                 self.handling = 1 + index
@@ -429,6 +437,8 @@ class Guard:
         return True
 
     def _signal(self, guarded: Guarded, action: Signal) -> bool:
+        if self.report_ready(guarded.index):
+            return True  # decide again: this guard may have been late, and not its child (P9)
         pidfd = guarded.hook_pidfd if guarded.slot.hook is HookState.BEGUN else guarded.pidfd
         group = action.group and not guarded.is_registered
         try:

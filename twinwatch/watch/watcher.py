@@ -113,8 +113,8 @@ class Watcher:
     def _round(self) -> bool:
         """Wait for what happens, and act on it. True: this watcher is done."""
         try:
-            idle = not self.guard.has_work and not self._nursery.is_short
-            events = self._loop.wait(block=idle or self._retiring or self._is_leaving)
+            idle = not self._nursery.is_short or self._retiring or self._is_leaving
+            events = self._loop.wait(block=idle and not self.guard.has_work)
             for key in events:
                 self._dispatch(key)
             for due in self._loop.take_due(monotonic_ns()):

@@ -1,10 +1,12 @@
-"""Both watchers see a worker die: the one that did not give birth to it waits before it looks how."""
+"""When a guard looks, and when it waits: for its twin, for its child, for what has happened meanwhile."""
 
-from scene import JOB, Pump, Scene, StubNursery
+from scene import JOB, Pump, Scene, StubNursery, until
 
 from twinwatch.core.values import WATCHER_ROLES, Phase, Role
-from twinwatch.linux import process
+from twinwatch.linux import process, remains
 from twinwatch.linux.birth import Seat
+from twinwatch.linux.launch import generation_variable
+from twinwatch.watch import guard as guard_module
 
 PARENT = Seat(Role.A, generation=1, config_generation=1)
 SEEN = "its death is seen"
@@ -42,3 +44,29 @@ def test_and_acts_when_that_one_does_not(scene):
 
 def test_its_parent_looks_at_once(scene):
     assert looks_after_death(scene, PARENT, SEEN) > 0
+
+
+def test_a_late_guard_hears_its_child_before_it_convicts_it(scene):
+    """So many were born in one go that the first one's time is over before its report is read (P9)."""
+    scene.spec = scene.make_spec("exec sleep 1000")
+    for role in WATCHER_ROLES:
+        scene.record(role.slot, generation=1)
+    with scene.guarding(PARENT, StubNursery(scene.gated())) as pump:
+        pump.guard.work()
+        child = scene.slot().identity
+        until(lambda: remains.has_program(child.pid, generation_variable(1)), "it has its program")
+        scene.record(JOB, until_ns=1)  # its time is over
+        pump.guard.catch_up()
+        pump.guard.work()
+        pump.until(lambda: scene.slot().phase is not Phase.STARTING, "it is judged")
+        assert (scene.slot().phase, scene.slot().generation) == (Phase.RUNNING, 1)
+
+
+def test_a_guard_hears_what_has_happened_between_two_handfuls(scene, monkeypatch):
+    steps: list[int] = []
+    with scene.guarding(PARENT, StubNursery()) as pump, monkeypatch.context() as patch:
+        patch.setattr(guard_module, "_AT_ONCE", 1)
+        patch.setattr(pump.guard, "_step", lambda guarded: steps.append(guarded.index))
+        patch.setattr(pump.guard, "_todo", {JOB: None, JOB + 1: None})
+        pump.guard.work()
+        assert (steps, pump.guard.has_work) == ([JOB], True)
