@@ -4,7 +4,7 @@ import json
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
@@ -36,7 +36,8 @@ def merged(old: Found, new: Found) -> Found:
     about = {"machine": new["machine"], "form": new["settings"]["name"], "seconds": new["seconds"]}
     rows = {letter: _kept(old, new, letter) + new["rows"][letter] for letter in letters}
     replaced = [letter for letter in letters if rows[letter] == new["rows"][letter]]
-    troubles = [one for one in old["troubles"] if one[0] not in replaced] + new["troubles"]
+    over = tuple(f"{letter}:" for letter in replaced) + tuple(_troubles_of(new, letters))
+    troubles = [one for one in old["troubles"] if not one.startswith(over)] + new["troubles"]
     return {
         **old,
         "rows": {**old["rows"], **rows},
@@ -47,6 +48,14 @@ def merged(old: Found, new: Found) -> Found:
             **{letter: {**about, "in_part": letter not in replaced} for letter in letters},
         },
     }
+
+
+def _troubles_of(found: Found, letters: Iterable[str]) -> Iterator[str]:
+    """How a trouble begins with what was measured now."""
+    for letter in letters:
+        for row in found["rows"][letter] if letter in BY_WORKERS else ():
+            title = found["peers"][row["peer"]]["title"]
+            yield f"{letter}: {title}, {row['variant']}, {row['workers']} workers:"
 
 
 def _kept(old: Found, new: Found, letter: str) -> list[Found]:

@@ -230,7 +230,10 @@ def test_a_later_measure_takes_the_place_of_the_same():
         {"peer": report.OWN, "variant": "shipped", "workers": count, "last_ns": 1} for count in (10, 100)
     ]
     new["rows"]["C"] = [{"peer": report.OWN, "variant": "shipped", "workers": 100, "last_ns": 2}]
+    old["troubles"] = [f"C: {report.OWN}, shipped, {count} workers: it fell over" for count in (100, 1000)]
+    new["troubles"] = []
     both = report.merged(old, new)
+    assert both["troubles"] == old["troubles"][1:]
     assert {row["workers"]: row["last_ns"] for row in both["rows"]["C"]} == {10: 1, 100: 2}
     assert both["rows"]["A"] == new["rows"]["A"]
     assert {letter: about["in_part"] for letter, about in both["later"].items()} == {"A": False, "C": True}
