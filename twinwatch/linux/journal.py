@@ -52,13 +52,13 @@ class Journal:
         while piece := self._next():
             at = piece.start
             for line in piece.lines:
-                here, mark = self.positions | {piece.file: at}, mark_of(line)
+                mark = mark_of(line)
                 if mark is Mark.OVER:
                     since = None
                 elif mark is Mark.ANEW or (mark is Mark.LIFE and since is None):
-                    since = here
+                    since = self.positions | {piece.file: at}
                 elif mark is Mark.START:
-                    before = here if since is None else since
+                    before = self.positions | {piece.file: at} if since is None else since
                 at += len(line) + 1
             self._pass(piece)
         self.positions = self.positions if before is None else before

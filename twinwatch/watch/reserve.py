@@ -131,11 +131,11 @@ def _rehearse(duty: Duty) -> Identity:
     me = identify_self()
     if duty.role is not Role.ANCHOR:
         _read(duty, partial(_rehearse_takeover, duty, me), otherwise=None)
-    _is_wanted(duty, Order(Let.WORKER, 0, 0, duty.spec.generation))
-    if duty.spec.places:
-        _, name, instance = duty.spec.places[0]
-        spec = next(spec for spec in duty.spec.workers if spec.name == name)
-        launch.rehearse(launch.Birth(duty.paths, duty.spec, spec, instance, 0))
+    order = Order(Let.WORKER, duty.spec.places[0][0] if duty.spec.places else 0, 0, duty.spec.generation)
+    _is_wanted(duty, order)
+    birth = _birth(duty, order)
+    if birth is not None:
+        launch.rehearse(birth)
     return me
 
 

@@ -135,21 +135,26 @@ class Tenure:
     def mend_own_slot(self) -> None:
         """Nobody knows this role's record better than its holder."""
         seat, state = self._pair.seat, self._pair.state
-        at_own = slot_at(seat.role.slot)
-        try:
-            if not state.is_intact(at_own):
-                state.read(seat.role.slot)
-        except Damage as damage:
-            if not seat.mend(state):
-                raise
-            self._pair.tell("repaired", slot=seat.role.label, reason=damage.what)
-        for label, at in ((seat.role.label, at_own), ("header", HEADER_AT)):
-            if not state.is_intact(at) and state.mend_selector(at):
+        for label, at in ((seat.role.label, slot_at(seat.role.slot)), ("header", HEADER_AT)):
+            if state.is_intact(at):
+                continue
+            if at != HEADER_AT:
+                self._mend_record()
+            if state.mend_selector(at):
                 self._pair.tell("repaired", slot=label, reason="selector")
         own = seat.own(state)
         if own is not None and own.phase is Phase.STARTING:  # its newest copy was damaged as well
             self.write_own(Phase.RUNNING)
             self._pair.tell("repaired", slot=seat.role.label, reason="went back to its former version")
+
+    def _mend_record(self) -> None:
+        seat, state = self._pair.seat, self._pair.state
+        try:
+            state.read(seat.role.slot)
+        except Damage as damage:
+            if not seat.mend(state):
+                raise
+            self._pair.tell("repaired", slot=seat.role.label, reason=damage.what)
 
     # ------------------------------------------------------------ a lost runtime directory
 

@@ -33,6 +33,7 @@ FLUSH_NS = 2 * SECOND_NS  # at the end, for what is on its way
 KILLED_NS = 500 * MILLISECOND_NS  # then, for what had to be killed
 OWN_SLOT = "_alerts"
 _WATCHERS = frozenset(role.label for role in WATCHER_ROLES)
+_MARKING = (b'"stopped"', b'"configuration"')  # no other line can say where to begin: the log is long
 
 
 @dataclass(slots=True)
@@ -272,6 +273,8 @@ def _mark_of(line: bytes) -> Mark:
     have been born, and have died, before it. Its own birth after a death is no beginning: the dead one may
     have kept nothing yet.
     """
+    if not any(word in line for word in _MARKING):
+        return Mark.NONE
     event = _parse(line) or {}
     if event.get("event") == "configuration":
         return Mark.ANEW
