@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,23 +82,27 @@ def kill_one(run: Running, stamp: Stamp) -> tuple[int, Stamp]:
 
 def restarts(run: Running, kills: int, budget_s: float) -> list[int]:
     """(A) Workers killed one after the other, the one that lives longest first."""
-    found: list[int] = []
-    deadline_ns = time.monotonic_ns() + int(budget_s * 1e9)
-    while len(found) < kills and time.monotonic_ns() < deadline_ns:
-        stamp = min(run.stamps.latest.values(), key=lambda stamp: stamp.at_ns)
-        settle(run, stamp)
-        found.append(kill_one(run, stamp)[0])
-    return found
+    return _one_by_one(
+        run, kills, budget_s, lambda: min(run.stamps.latest.values(), key=lambda stamp: stamp.at_ns)
+    )
 
 
 def scattered(run: Running, kills: int, budget_s: float) -> list[int]:
     """(E) The same with workers drawn by lot, none twice before all were: the oldest tell nothing of size."""
+    drawn: list[str] = []
+
+    def by_lot() -> Stamp:
+        drawn.extend([] if drawn else random.sample(sorted(run.stamps.latest), len(run.stamps.latest)))
+        return run.stamps.latest[drawn.pop()]
+
+    return _one_by_one(run, kills, budget_s, by_lot)
+
+
+def _one_by_one(run: Running, kills: int, budget_s: float, choose: Callable[[], Stamp]) -> list[int]:
     found: list[int] = []
     deadline_ns = time.monotonic_ns() + int(budget_s * 1e9)
-    drawn: list[str] = []
     while len(found) < kills and time.monotonic_ns() < deadline_ns:
-        drawn = drawn or random.sample(sorted(run.stamps.latest), len(run.stamps.latest))
-        stamp = run.stamps.latest[drawn.pop()]
+        stamp = choose()
         settle(run, stamp)
         found.append(kill_one(run, stamp)[0])
     return found

@@ -14,6 +14,7 @@ from twinwatch.chaos import census, private, recovery, undo
 from twinwatch.chaos.fault import Blow
 from twinwatch.chaos.keeper import ASKED_TO_END, Keeper
 from twinwatch.chaos.reader import WATCHERS, Lost, Reader, runs, seen
+from twinwatch.chaos.run import ignore_signals
 from twinwatch.config import snapshot
 from twinwatch.control.errors import ControlError
 from twinwatch.core import record
@@ -199,7 +200,7 @@ def throw_away(workers: int) -> Iterator[Pair]:
         try:
             yield Pair(directory, workers)
         finally:
-            _ignore_signals()
+            ignore_signals()
             private.end(directory, name_of_pair(), [])
             keeper.fulfil(promise)
 
@@ -213,11 +214,5 @@ def _directory() -> Iterator[str]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED_TO_END)
         yield directory
     finally:
-        _ignore_signals()
+        ignore_signals()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _ignore_signals() -> None:
-    """The end must not be disturbed."""
-    for number in ASKED_TO_END:
-        signal.signal(number, signal.SIG_IGN)

@@ -86,7 +86,7 @@ def throw_away(options: Options, say: Say, own: ThrowAway | None = None) -> dict
                 own.start(keeper)
                 return _storm(own.paths, options, keeper, own, say)
             finally:
-                _ignore_signals()
+                ignore_signals()
                 own.end()
 
 
@@ -96,7 +96,7 @@ def _kept() -> Iterator[Keeper]:
     try:
         yield keeper
     finally:
-        _ignore_signals()
+        ignore_signals()
         keeper.close()
 
 
@@ -105,7 +105,7 @@ def heeding_signals() -> Iterator[None]:
     """The first of them ends the run; what comes later must not disturb its end."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        _ignore_signals()
+        ignore_signals()
         raise Interrupted
 
     former = {number: signal.signal(number, on_signal) for number in ASKED_TO_END}
@@ -116,7 +116,8 @@ def heeding_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
+    """The end must not be disturbed."""
     for number in ASKED_TO_END:
         signal.signal(number, signal.SIG_IGN)
 
@@ -132,7 +133,7 @@ def _storm(
     try:
         with contextlib.suppress(Interrupted):
             run.go()
-        _ignore_signals()
+        ignore_signals()
         keeper.take_back()
         run.finish()
     finally:
