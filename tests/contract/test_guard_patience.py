@@ -1,11 +1,12 @@
 """When a guard looks, and when it waits: for its twin, for its child, for what has happened meanwhile."""
 
-from scene import JOB, Pump, Scene, StubNursery, until
+import select
+
+from scene import JOB, PATIENCE_S, Pump, Scene, StubNursery
 
 from twinwatch.core.values import WATCHER_ROLES, Phase, Role
-from twinwatch.linux import process, remains
+from twinwatch.linux import process
 from twinwatch.linux.birth import Seat
-from twinwatch.linux.launch import generation_variable
 from twinwatch.watch import guard as guard_module
 
 PARENT = Seat(Role.A, generation=1, config_generation=1)
@@ -51,10 +52,10 @@ def test_a_late_guard_hears_its_child_before_it_convicts_it(scene):
     scene.spec = scene.make_spec("exec sleep 1000")
     for role in WATCHER_ROLES:
         scene.record(role.slot, generation=1)
-    with scene.guarding(PARENT, StubNursery(scene.gated())) as pump:
+    child = scene.gated()
+    with scene.guarding(PARENT, StubNursery(child)) as pump:
         pump.guard.work()
-        child = scene.slot().identity
-        until(lambda: remains.has_program(child.pid, generation_variable(1)), "it has its program")
+        assert select.select([child.report], [], [], PATIENCE_S)[0], "its report does not come"
         scene.record(JOB, until_ns=1)  # its time is over
         pump.guard.catch_up()
         pump.guard.work()

@@ -200,10 +200,7 @@ class Guard:
             report = child.read_report()
         except BlockingIOError:
             return False  # the event was of an earlier child
-        self._loop.remove(child.report)
-        os.close(child.report)
-        child.report = -1
-        guarded.child = None
+        self._forget_child(guarded)
         if report is None:
             guarded.has_program = True
         else:
@@ -325,10 +322,7 @@ class Guard:
 
     def _drop_process(self, guarded: Guarded) -> None:
         self._by_pid.pop(guarded.slot.identity.pid, None)
-        if guarded.child is not None:
-            self._loop.remove(guarded.child.report)
-            os.close(guarded.child.report)
-            guarded.child = None
+        self._forget_child(guarded)
         if guarded.pidfd >= 0:
             process.reap(guarded.pidfd)
             self._loop.remove(guarded.pidfd)
@@ -336,6 +330,12 @@ class Guard:
             guarded.pidfd = -1
         self._hooks.drop(guarded)
         self._drop_vitals(guarded)
+
+    def _forget_child(self, guarded: Guarded) -> None:
+        if guarded.child is not None:
+            self._loop.remove(guarded.child.report)
+            guarded.child.close()
+            guarded.child = None
 
     def _drop_vitals(self, guarded: Guarded) -> None:
         if guarded.vitals is not None:
