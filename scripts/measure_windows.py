@@ -33,15 +33,17 @@ from twinwatch.linux.statefile import StateFile
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs/race-analysis.md"
 RESERVES = 2
+BURST_MAX = 1000  # deaths of a worker that make it wait no longer, at most
+TRIES_MAX = 5  # on a loaded machine a burst may be none
+KILLS_MAX = BURST_MAX // TRIES_MAX  # of each kind
 CONFIG = f"""
 pair: windows
 watch: {{interval: 200ms, timeout: 2s, reserve: {RESERVES}}}
 workers:
   idle:
     command: [sleep, infinity]
-    restart: {{backoff: {{burst: 1000}}}}
+    restart: {{backoff: {{burst: {BURST_MAX}}}}}
 """
-KILLS_MAX = 1000  # a worker that has died more often waits before its next birth
 PACE_MS = 120  # between two kills: the births of a role stay within its burst
 PATIENCE_S = 60
 LOOK_US = 20  # and the system's own slack of some 50
@@ -129,8 +131,8 @@ def targets(kind: str, number: int) -> tuple[int, ...]:
 # ---------------------------------------------------------------- by the kernel's trace
 
 
-def trace_one(pair: Living, trace: Trace, kind: str, number: int, results: Results) -> None:
-    """One kill: its marks, and how deep the pair was meanwhile."""
+def trace_one(pair: Living, trace: Trace, kind: str, number: int, results: Results) -> bool:
+    """One kill: its marks, and how deep the pair was meanwhile. False: the trace does not show it."""
     indices = targets(kind, number)
     old = {index: pair.slot(index) for index in indices}
     before = pair.before()
@@ -145,7 +147,7 @@ def trace_one(pair: Living, trace: Trace, kind: str, number: int, results: Resul
             story = tell(events, before, kind, old, pair)
         except LookupError as error:
             count(results.lost, str(error))
-            return
+            return False
         if {"whole", "executed"} & story.marks.keys():
             break
     results.marks.setdefault(kind, []).append(story.marks)
@@ -153,6 +155,7 @@ def trace_one(pair: Living, trace: Trace, kind: str, number: int, results: Resul
         count(results.claims, "by its twin" if "opened" in story.marks else "by a reserve of its own")
     if kind is not WORKER:
         results.depth.setdefault(kind, []).append(marks.depth(events, before.guards, story.marks))
+    return True
 
 
 def tell(events: list[Event], before: Before, kind: str, old: dict[int, Slot], pair: Living) -> Story:
@@ -170,7 +173,7 @@ def tell(events: list[Event], before: Before, kind: str, old: dict[int, Slot], p
 # ---------------------------------------------------------------- by looking
 
 
-def look_at_one(pair: Living, kind: str, number: int, results: Results) -> None:
+def look_at_one(pair: Living, kind: str, number: int, results: Results) -> bool:
     """One kill of watchers: the marks of the first of them that is filled again."""
     indices = targets(kind, number)
     old = {index: pair.slot(index).generation for index in indices}
@@ -194,17 +197,21 @@ def look_at_one(pair: Living, kind: str, number: int, results: Results) -> None:
         time.sleep(LOOK_US / 1e6)
     results.marks.setdefault(kind, []).append(seen)
     pair.wait_whole(old)
+    return True
 
 
 # ---------------------------------------------------------------- a run
 
 
-def strike(kinds: tuple[str, ...], kills: int, one: Callable[[str, int], None]) -> None:
-    """All kinds in turn, with a pause after each kill."""
+def strike(kinds: tuple[str, ...], kills: int, one: Callable[[str, int], bool]) -> None:
+    """All kinds in turn, with a pause after each kill. One that was not seen is made again, a few times."""
     for number in range(kills):
         for kind in kinds:
-            one(kind, number)
-            process.pause(PACE_MS)
+            for _ in range(TRIES_MAX):
+                is_seen = one(kind, number)
+                process.pause(PACE_MS)
+                if is_seen:
+                    break
         if sys.stderr.isatty():
             print(f"\r{(number + 1) * len(kinds)} kills", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
