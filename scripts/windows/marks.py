@@ -118,12 +118,19 @@ def note_claim(story: Story, slot: int) -> int:
         raise LookupError("no claim is in the trace")
     claimer, since_ns = recorded.pid, story.marks.get("dead", story.marks["sent"])
     story.note("recorded", recorded)
-    story.note("awake", story.first(lambda e: e.pid == claimer and e.name in ENDS, since_ns))
+    note_awake(story, claimer, since_ns, recorded)
     story.note("locked", story.last(lambda e: is_lock(e, claimer, WRITE_LOCK), recorded.at_ns))
     unlocked = story.first(lambda e: is_lock(e, claimer, UNLOCK), recorded.at_ns)
     story.note("unlocked", unlocked)
     story.note("through", unlocked)
     return claimer
+
+
+def note_awake(story: Story, guard: int, since_ns: int, recorded: Event) -> None:
+    """The guard's return from its wait, if it was waiting: it may have been at work on something else."""
+    awake = story.first(lambda e: e.pid == guard and e.name in ENDS, since_ns)
+    if awake is not None and awake.at_ns < recorded.at_ns:
+        story.note("awake", awake)
 
 
 def note_opened(story: Story, claimer: int) -> None:
@@ -199,9 +206,7 @@ def of_worker(events: list[Event], before: Before, slot: int, victim: int, newbo
     guard = changes[0].pid
     dead = story.first(lambda e: is_waking(e, victim, before.watchers.values()), sent_ns)
     story.note("dead", dead)
-    story.note(
-        "awake", story.first(lambda e: e.pid == guard and e.name in ENDS, dead.at_ns if dead else sent_ns)
-    )
+    note_awake(story, guard, dead.at_ns if dead else sent_ns, changes[0])
     story.note("told", changes[0])
     story.note("executed", story.first(lambda e: e.name == "sched_process_exec" and e.pid == newborn))
     return story

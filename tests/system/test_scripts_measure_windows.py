@@ -175,6 +175,18 @@ def test_a_worker_that_is_born_again():
     assert marks.of_worker(trace.events, trace.before, 3, WORKER, NEXT).marks == expected
 
 
+def test_a_guard_that_was_at_work_anyway_did_not_wake_up_for_it():
+    from windows import marks
+
+    trace = Written()
+    trace.kills(A)
+    trace.wakes(A, A1)
+    claimed = trace.claims(B, 0)
+    trace.returns(B)  # from its next wait
+    found = marks.of_one(trace.events, trace.before, 0, B2, 2).marks
+    assert (found["recorded"], "awake" in found) == (claimed["recorded"], False)
+
+
 @pytest.mark.parametrize("left_out", ["signal_generate", "sys_exit_pwrite64"])
 def test_a_trace_that_lacks_the_main_thing_is_refused(left_out):
     from windows import marks
@@ -336,12 +348,12 @@ def test_tracing_sees_every_window(tracing, tmp_path):
     found = measure(tmp_path, "--how", "trace", "-n", "2")
     assert found["kills"] == 6 or found["unseen"]  # a burst that was none, each time
     named = {entry["id"]: entry["samples"] for entry in found["windows"]}
-    by_chance = {"W1a", "W1b", "W3", "W6", "W9", "W10d", "W11d"}  # who slept, who was faster
+    by_chance = {"W1a", "W1b", "W2", "W3", "W6", "W8", "W9", "W10d", "W11d"}  # who slept, who was faster
     lacking = {window.id for window in figures.WINDOWS} - named.keys()
     assert lacking <= by_chance or found["unseen"]
     assert sum(found["claims"].values()) == len(named["W11a"])
     for whole, part in (("W11b", "W11a"), ("W11c", "W11a"), ("W11a", "W2"), ("W5b", "W7")):
-        assert max(named[whole]) > min(named[part]) > 0
+        assert part not in named or max(named[whole]) > min(named[part]) > 0
     assert set(found["tracing_cost_us"]) == {"traced", "untraced"}
     assert {"one", "both"} == found["depth"].keys() or found["unseen"]
     assert {depth[0]["median"] for depth in found["depth"].values()} == {5}  # a signal counts at once
