@@ -188,7 +188,7 @@ class StubNursery:
     def __init__(self, *ready: Child) -> None:
         self.ready = list(ready)
 
-    def take(self) -> Child | None:
+    def take(self, _wanted: int = 1) -> Child | None:
         return self.ready.pop() if self.ready else None
 
     def give_back(self, child: Child) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from windows.ftrace import Event
 
 from twinwatch.core import record
+from twinwatch.linux.gate import ORDER_SIZE
 from twinwatch.linux.lock import LOCK_BYTE
 
 KILL = 9
 WRITE_LOCK, UNLOCK = 1, 2
-ORDER_SIZE = 24  # what a watcher writes into a gate to open it
 WAITS = ("epoll_wait", "epoll_pwait", "poll", "ppoll")
 WANTED = {
     "signal/signal_generate": ("sig", "pid"),

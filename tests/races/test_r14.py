@@ -1,33 +1,62 @@
-"""R14: a birth is recorded, then the worker is told to stop, then its gate opens."""
+"""R14: a birth is recorded, then the worker (or the pair) is told to stop, then its gate opens."""
 
-from scene import Scene, taken_out, until
+from collections.abc import Callable
+
+import pytest
+from scene import JOB, Scene, taken_out, until
 
 from twinwatch.core.values import Desired
 from twinwatch.linux import process
-from twinwatch.linux.gate import Child, Let, Order
+from twinwatch.linux.gate import Child, Order
 from twinwatch.linux.identity import is_alive
+from twinwatch.linux.statefile import StateFile
 from twinwatch.watch import reserve
 
+STOPS = {
+    "the worker": lambda scene: scene.record(JOB, desired=Desired.STOP),
+    "the pair": lambda scene: scene.record_header(desired=Desired.STOP),
+    "the worker's birth is over": lambda scene: scene.record(JOB, generation=2),
+}
 
-def stop_between_record_and_gate(scene: Scene) -> Child:
+
+def stop_between_record_and_gate(scene: Scene, stop: Callable[[Scene], object]) -> Child:
     child = scene.gated()
-    with taken_out(Child, "let_through", lambda *_: True):
+    orders: list[Order] = []
+    with taken_out(Child, "let_through", lambda _, order: orders.append(order) or True):
         scene.bear(child)
-    scene.record(3, desired=Desired.STOP)
-    child.let_through(Order(Let.WORKER, 3, 1, 1))
+    stop(scene)
+    child.let_through(*orders)
     return child
 
 
-def test_the_child_reads_its_slot_again_and_leaves(scene):
-    child = stop_between_record_and_gate(scene)
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_the_child_looks_at_its_slot_again_and_leaves(scene, stop):
+    child = stop_between_record_and_gate(scene, stop)
     until(lambda: not is_alive(child.identity) or scene.births(), "it has left, or begun")
     assert scene.births() == []
     assert process.child_status(child.pidfd, reap=False) == reserve.LEFT_AT_GATE << 8
 
 
-def test_else_the_program_starts_after_the_stop(scene):
-    with taken_out(reserve, "_is_wanted", lambda *_: True):
-        child = stop_between_record_and_gate(scene)
+@pytest.mark.parametrize("guard", [(reserve, "_is_wanted"), (StateFile, "is_as_recorded")])
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_else_the_program_starts_after_the_stop(scene, stop, guard):
+    with taken_out(*guard, lambda *_: True):
+        child = stop_between_record_and_gate(scene, stop)
     until(scene.births, "the program has begun")
     assert scene.births() == [child.pid]
-    assert scene.slot().desired is Desired.STOP
+
+
+def test_another_change_of_its_slot_does_not_keep_it(scene):
+    """It looks closely then."""
+    child = stop_between_record_and_gate(scene, lambda scene: scene.record(JOB, note="seen"))
+    until(scene.births, "the program has begun")
+    assert scene.births() == [child.pid]
+
+
+def test_versions_say_nothing_of_a_slot_that_names_somebody_else(scene):
+    """As a file that was made anew may have the same ones."""
+    child = scene.gated()
+    born = scene.bear(child)
+    recorded = (born.version, scene.state.header_version)
+    assert scene.state.is_as_recorded(JOB, child.pid, *recorded)
+    assert not scene.state.is_as_recorded(JOB, child.pid + 1, *recorded)

@@ -10,6 +10,7 @@ import pytest
 from live_pair import ROOM
 
 from twinwatch.core import record
+from twinwatch.linux.gate import ORDER_SIZE
 from twinwatch.linux.lock import LOCK_BYTE
 
 SCRIPTS = ROOM.parents[1] / "scripts"
@@ -104,7 +105,7 @@ def test_a_role_that_the_twin_gives_away():
     expected |= trace.claims(B, 0)
     trace(B, "sys_enter_write", count=1)  # a wake-up pipe
     trace(B, "sys_exit_write")
-    trace(B, "sys_enter_write", count=24)
+    trace(B, "sys_enter_write", count=ORDER_SIZE)
     expected["opened"] = expected["through"] = trace(B, "sys_exit_write")
     trace.exits(A1)
     trace.exits(A2)
@@ -206,7 +207,7 @@ def test_depth_counts_who_could_bring_the_pair_back():
     trace.exits(A2)  # before the kill
     sent = trace.kills(A)
     claimed = trace.claims(B, 0)
-    trace(B, "sys_enter_write", count=24)
+    trace(B, "sys_enter_write", count=ORDER_SIZE)
     opened = trace(B, "sys_exit_write")
     left = trace.exits(A1)
     trace(B2, "sched_process_fork", parent_pid=B2, child_pid=NEW1)

@@ -50,7 +50,7 @@ class SnapshotError(Exception):
 
 def encode(spec: PairSpec) -> bytes:
     """The bytes of a snapshot: equal for equal configurations."""
-    body = asdict(spec)
+    body = {name: value for name, value in asdict(spec).items() if not name.startswith("_")}
     return _canonical({"checksum": _checksum(body), "layout": LAYOUT, "spec": body}) + b"\n"
 
 

@@ -318,6 +318,12 @@ def _cut(note: str) -> bytes:
     return note.encode()[:NOTE_MAX].decode(errors="ignore").encode()
 
 
+def pid_in(body: bytes) -> int:
+    """PID of a slot's process, and nothing else of the slot."""
+    at = IDENTITY_AT - _COPY.size
+    return int.from_bytes(body[at : at + 4], "little")
+
+
 def unpack_slot(body: bytes) -> Slot:
     """Raises Damage for values that no writer of this layout writes."""
     try:

@@ -11,7 +11,9 @@ def is_settled(slot: Slot, name: str, instance: int, spec: PairSpec) -> bool:
     """Running as it should be now, ended for good, or given up."""
     if (slot.name, slot.instance) != (name, instance):
         return False
-    worker = next(worker for worker in spec.workers if worker.name == name)
+    worker = spec.worker_named(name)
+    if worker is None:
+        return False
     if slot.phase is Phase.RUNNING:
         is_job = worker.ready is not None and worker.ready.exit
         right = slot.birth_hash == worker.birth_hash and slot.generation > slot.end_generation

@@ -5,7 +5,7 @@ only ever sees a published snapshot of it.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import itemgetter
 
@@ -235,6 +235,11 @@ class PairSpec:
     generation: int = 0
     environment: tuple[tuple[str, str], ...] = ()
     places: tuple[tuple[int, str, int], ...] = ()
+    _positions: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        positions = {worker.name: at for at, worker in enumerate(self.workers)}
+        object.__setattr__(self, "_positions", positions)
 
     def worker_at(self, index: int) -> tuple[WorkerSpec, int] | None:
         """The worker whose instance has this slot, and which instance. Looks at few objects.
@@ -245,4 +250,9 @@ class PairSpec:
         if at == len(self.places) or self.places[at][0] != index:
             return None
         _, name, instance = self.places[at]
-        return next(((spec, instance) for spec in self.workers if spec.name == name), None)
+        spec = self.worker_named(name)
+        return None if spec is None else (spec, instance)
+
+    def worker_named(self, name: str) -> WorkerSpec | None:
+        position = self._positions.get(name)
+        return None if position is None else self.workers[position]

@@ -110,5 +110,13 @@ def respawn(state: StateFile, seat: Seat, child: Child, newborn: Newborn) -> Rea
             is_restart=newborn.counts,
         )
         version = state.write(newborn.index, slot, newborn.seen.version)
-    child.let_through(Order(newborn.let, newborn.index, slot.generation, claim.config_generation))
+    order = Order(
+        newborn.let,
+        newborn.index,
+        slot.generation,
+        claim.config_generation,
+        version,
+        state.header_version,
+    )
+    child.let_through(order)
     return Read(slot, version)

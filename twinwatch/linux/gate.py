@@ -20,7 +20,8 @@ from enum import IntEnum
 from twinwatch.core.values import Identity, Stage
 from twinwatch.linux.identity import identify
 
-_ORDER = struct.Struct("<BxxxIQQ")
+_ORDER = struct.Struct("<BxxxIQQII")
+ORDER_SIZE = _ORDER.size
 _REPORT = struct.Struct("<BxxxI")
 _EVERY_SIGNAL = signal.valid_signals()
 IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
@@ -39,10 +40,14 @@ class Let(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
+    """`version`: of the slot as its child was recorded, under a header of `header_version`; 0: unknown."""
+
     let: Let
     slot: int = 0
     generation: int = 0
     config_generation: int = 0
+    version: int = 0
+    header_version: int = 0
 
 
 @dataclass(slots=True)
@@ -54,11 +59,19 @@ class Child:
     identity: Identity
     gate: int
     report: int
-    keeps_vigil: bool = False  # as told to the child: for its parent to remember
+    keeps_vigil: bool = False  # these two as told to the child: for its parent to remember
+    is_awaited: bool = False
 
     def let_through(self, order: Order) -> bool:
         """Open the gate. False: the child is dead already (its pidfd says so too)."""
-        message = _ORDER.pack(order.let, order.slot, order.generation, order.config_generation)
+        message = _ORDER.pack(
+            order.let,
+            order.slot,
+            order.generation,
+            order.config_generation,
+            order.version,
+            order.header_version,
+        )
         try:
             os.write(self.gate, message)
         except BrokenPipeError:
@@ -100,8 +113,8 @@ class Gate:
         message = os.read(self.fd, _ORDER.size)
         if len(message) < _ORDER.size:
             return None
-        let, slot, generation, config_generation = _ORDER.unpack(message)
-        return Order(Let(let), slot, generation, config_generation)
+        let, *rest = _ORDER.unpack(message)
+        return Order(Let(let), *rest)
 
     def wait(self, timeout_ms: int) -> tuple[bool, bool]:
         """(the gate has something to read, the parent is dead)."""

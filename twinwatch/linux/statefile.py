@@ -187,6 +187,24 @@ class StateFile:
             return self._read(record.slot_at(index))[0] == version
         return False
 
+    @property
+    def header_version(self) -> int:
+        """Of the header as it was read last."""
+        return self._header[0] if self._header else 0
+
+    def is_as_recorded(self, index: int, pid: int, version: int, header_version: int) -> bool:
+        """Nothing has changed since a slot was written that names `pid`, under a header of that version.
+
+        Versions alone are those of one file: nobody has written this PID into another one. Nothing is
+        unpacked, since a forked child asks, and pays for every page with an object that it makes or looks at.
+        """
+        header = self._version(record.HEADER_AT)
+        with suppress(Damage):
+            found, body = self._read(record.slot_at(index))
+            is_own = (found, record.pid_in(body)) == (version, pid)
+            return is_own and header == record.pack_selector(header_version)
+        return False
+
     def sequence(self) -> int:
         return int.from_bytes(os.pread(self._fd, 8, record.SEQUENCE_AT), "little")
 

@@ -21,7 +21,9 @@ from twinwatch.watch.watcher import Watcher
 
 EXIT_CRASHED = 70
 EXIT_FENCED = 75
-_left: list[object] = []  # in a forked child: its parent's world, whose descriptors are closed already (R11)
+# In a forked child: its parents' world, whose descriptors are closed already (R11). Whatever frees objects
+# that it shares with its parent pays for a copy of each page that they are in.
+_left: list[object] = []
 
 
 def main(paths: Paths, seat: Seat) -> NoReturn:
@@ -40,7 +42,10 @@ def begin(live: Callable[[], BehindGate]) -> NoReturn:
         duty = born.duty
         seat = reserve.live(born.gate, duty, is_awaited=born.is_awaited)
         gc.enable()
-        born = _live(duty.paths, seat, duty.notify)
+        paths, notify = duty.paths, duty.notify
+        _left.append(born)
+        del born, duty  # else every child of this life would be the one that frees them
+        born = _live(paths, seat, notify)
 
 
 def _let_go() -> None:
@@ -58,7 +63,7 @@ def _live(paths: Paths, seat: Seat, notify: NotifySocket | None) -> BehindGate:
         watcher.run(_let_go)
         watcher.leave()
     except BehindGate as behind:
-        _left.append(watcher)
+        _left.extend((watcher, behind.__traceback__))
         return behind.with_traceback(None)
     except Fenced:
         os._exit(EXIT_FENCED)

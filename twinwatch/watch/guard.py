@@ -512,7 +512,7 @@ class Guard:
         return True
 
     def _give_birth(self, guarded: Guarded, action: Birth) -> bool:
-        child = self._nursery.take() if self._nursery else None
+        child = self._nursery.take(1 + len(self._todo)) if self._nursery else None
         spec = guarded.spec
         if child is None or self._nursery is None or spec is None:
             self._loop.set_deadline(guarded.index, monotonic_ns() + RETRY_NS)

@@ -14,6 +14,7 @@ from twinwatch.watch.reserve import BehindGate, Duty
 
 RESERVE = "reserve"
 _PAUSE_NS = 100 * MILLISECOND_NS
+_CROWD = 8  # forked in a row: after each fork, its parent pays anew for each page that it writes to
 _OUT_OF_MEANS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
@@ -30,23 +31,32 @@ class Nursery:
 
     @property
     def is_short(self) -> bool:
-        return len(self._ready) < self._pair.spec.watch.reserve and monotonic_ns() >= self._not_before_ns
+        reserves = sum(not child.is_awaited for child in self._ready.values())
+        return reserves < self._pair.spec.watch.reserve and monotonic_ns() >= self._not_before_ns
 
     @property
     def is_empty(self) -> bool:
         return not self._ready and not self._leaving
 
-    def take(self) -> Child | None:
+    def take(self, wanted: int = 1) -> Child | None:
         """A gated child: a reserve, or one forked now. None: this machine can fork no more.
+
+        `wanted`: how many may be taken one after another, with this one.
 
         Raises:
             BehindGate: in the child.
         """
-        if self._ready:
-            _, child = self._ready.popitem()
-            self._loop.remove(child.pidfd)
-            return child
-        return self._fork(is_awaited=True)
+        if not self._ready:
+            self._fork_crowd(min(wanted, _CROWD))
+        if not self._ready:
+            return None
+        _, child = self._ready.popitem()
+        self._loop.remove(child.pidfd)
+        return child
+
+    def _fork_crowd(self, wanted: int) -> None:
+        while len(self._ready) < wanted and (child := self._fork(is_awaited=True)):
+            self.give_back(child)
 
     def give_back(self, child: Child) -> None:
         """A child whose claim was lost waits on."""
@@ -54,8 +64,9 @@ class Nursery:
         self._loop.add(child.pidfd, (RESERVE, child.pidfd))
 
     def refill(self) -> bool:
-        """Fork one more, if one is missing. False: none was forked."""
+        """Fork one more, if one is missing; else dismiss what is left of a crowd. False: none was forked."""
         if not self.is_short:
+            self._dismiss_crowd()
             return False
         child = self._fork()
         if child is None:
@@ -64,7 +75,7 @@ class Nursery:
         return True
 
     def _fork(self, *, is_awaited: bool = False) -> Child | None:
-        pair, keeps_vigil = self._pair, self._lacks_vigil
+        pair, keeps_vigil = self._pair, self._lacks_vigil and not is_awaited
         try:
             born = fork_gated(self._own_pidfd, (pair.notify.fileno(),) if pair.notify else ())
         except OSError as error:
@@ -77,7 +88,7 @@ class Nursery:
         if isinstance(born, Gate):
             self._loop.abandon()
             raise BehindGate(born, self._duty(keeps_vigil=keeps_vigil), is_awaited=is_awaited)
-        born.keeps_vigil = keeps_vigil
+        born.keeps_vigil, born.is_awaited = keeps_vigil, is_awaited
         return born
 
     @property
@@ -115,6 +126,12 @@ class Nursery:
             self._loop.remove(pidfd)
             child.close()
         self._leaving.clear()
+
+    def _dismiss_crowd(self) -> None:
+        crowd = {pidfd: child for pidfd, child in self._ready.items() if child.is_awaited}
+        if crowd:
+            self._ready = {pidfd: child for pidfd, child in self._ready.items() if pidfd not in crowd}
+            self._dismiss(crowd)
 
     def _dismiss(self, old: dict[int, Child]) -> None:
         for pidfd, child in old.items():

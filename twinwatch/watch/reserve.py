@@ -253,17 +253,18 @@ def _read(duty: Duty, look: Callable[[StateFile], T], otherwise: T) -> T:
 
 def _is_wanted(duty: Duty, order: Order) -> bool:
     def look(state: StateFile) -> bool:
+        if state.is_as_recorded(order.slot, os.getpid(), order.version, order.header_version):
+            return True
         slot = state.slot(order.slot)
         return (
-            duty.spec.generation == order.config_generation
-            and state.header().desired is Desired.RUN
+            state.header().desired is Desired.RUN
             and slot.desired is Desired.RUN
             and slot.generation == order.generation
             and slot.phase is Phase.STARTING
             and slot.identity.pid == os.getpid()
         )
 
-    return _read(duty, look, otherwise=False)
+    return duty.spec.generation == order.config_generation and _read(duty, look, otherwise=False)
 
 
 def _become_watcher(gate: Gate, order: Order) -> Seat:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from twinwatch.linux.gate import ORDER_SIZE
 from virtual.files import Inode, Status, error
 from virtual.kernel import Kernel
 from virtual.paths import VirtualPath
@@ -17,7 +18,6 @@ from virtual.proc import ProcFiles, is_proc
 from virtual.process import Ended, Executed, Process
 from virtual.things import EventFd, OpenFile, PidFd, Pipe, PipeEnd, ProcFile
 
-ORDER_BYTES = 24  # what comes through a gate
 Starter = Callable[[Process], Callable[[], None]]
 _PASSED = (
     *("strerror", "fsencode", "fsdecode", "SEEK_SET", "P_PIDFD", "devnull", "stat_result", "fspath"),
@@ -300,7 +300,7 @@ class VirtualOs:
         self.kernel.wait(lambda: pipe.data or not pipe.writers, None)
         data = bytes(pipe.data[:size])
         del pipe.data[:size]
-        if len(data) == ORDER_BYTES:
+        if len(data) == ORDER_SIZE:
             self.kernel.current.through_step = self.kernel.steps
         return data
 

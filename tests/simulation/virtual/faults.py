@@ -11,14 +11,13 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twinwatch.linux.gate import COMM_RESERVE
+from twinwatch.linux.gate import COMM_RESERVE, ORDER_SIZE
 from twinwatch.linux.lock import LOCK_BYTE
 from virtual.kernel import Kernel
 from virtual.process import Process
 from virtual.scheduler import Faults
 
 _MS = 1_000_000
-_ORDER_BYTES = 24
 _STRANGERS_MAX = 30
 HOT = {
     "pwrite": 6,
@@ -117,7 +116,7 @@ class RandomFaults(Faults):
     def _sabotage(self, kernel: Kernel, process: Process, name: str) -> bool:
         """Three places in which chance alone would seldom strike."""
         profile, call = self._profile, process.call or ()
-        if name == "write" and call[2] == _ORDER_BYTES and self._hits(profile.gate):
+        if name == "write" and call[2] == ORDER_SIZE and self._hits(profile.gate):
             self._at_gate(kernel, process)
             return True
         if (
