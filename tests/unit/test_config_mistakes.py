@@ -399,12 +399,12 @@ watch: {interval: 10ms}
 -> 2:19: watch.interval: must be 50ms to 1m, found 10ms
 
 pair: p
-watch: {interval: 4s}
--> 2:19: watch.interval: the timeout (10s) must be at least 3 intervals (12s)
+watch: {interval: 5s}
+-> 2:19: watch.interval: the timeout (12s) must be at least 3 intervals (15s)
 
 pair: p
 watch: {timeout: 1s}
--> 2:18: watch.timeout: the timeout (1s) must be at least 3 intervals (9s)
+-> 2:18: watch.timeout: the timeout (1s) must be at least 3 intervals (12s)
 
 pair: p
 watch: {reserve: 9}

@@ -18,7 +18,7 @@ class Bare:
     x: int = 1
 assert Bare() == Bare(1) and fields(Bare)[0].name == "x"
 import twinwatch.watch.frame
-print(*(name for name in ("inspect", "selectors", "traceback", "tokenize") if name in sys.modules))
+print(*(name for name in ("inspect", "selectors", "traceback", "tokenize", "typing") if name in sys.modules))
 import inspect, selectors
 assert selectors.DefaultSelector().close() is None
 assert inspect.signature(len)

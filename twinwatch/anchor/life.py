@@ -1,9 +1,9 @@
 """The outermost frame of the anchor. A child that it forks unwinds to here, and is a watcher from then on."""
 
 import os
-from typing import NoReturn
 
 from twinwatch.anchor.anchor import Anchor, Charge
+from twinwatch.core.hints import NoReturn
 from twinwatch.watch import frame, lastwords
 from twinwatch.watch.reserve import BehindGate
 

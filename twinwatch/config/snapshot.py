@@ -12,9 +12,9 @@ import os
 from binascii import crc32
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeVar
 
 from twinwatch.core.checks import Action, Beat, Health, Probe, ProbeKind, Ready, Resources
+from twinwatch.core.hints import Any, TypeVar
 from twinwatch.core.spec import (
     Account,
     Alert,

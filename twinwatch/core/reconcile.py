@@ -8,9 +8,9 @@ a generation left is ended before the next is born, and a process that does not 
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import assert_never
 
 from twinwatch.core import readiness, restart
+from twinwatch.core.hints import unforeseen
 from twinwatch.core.record import Slot
 from twinwatch.core.spec import Stop, WorkerSpec
 from twinwatch.core.timing import MILLISECOND_NS, SECOND_NS
@@ -165,7 +165,7 @@ def decide(view: View) -> Action:
         case Life.NONE:
             return _none(view)
         case _:
-            assert_never(view.life)
+            raise unforeseen(view.life)
 
 
 def ending_of(view: View) -> Ending:
@@ -319,7 +319,7 @@ def _dead(view: View) -> Action:
         case Rest.EMPTY:
             return _next(view)
         case _:
-            assert_never(view.rest)
+            raise unforeseen(view.rest)
 
 
 def _escaped(view: View) -> Action:

@@ -191,8 +191,8 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    interval_ns: int = 3 * SECOND_NS
-    timeout_ns: int = 10 * SECOND_NS
+    interval_ns: int = 4 * SECOND_NS
+    timeout_ns: int = 12 * SECOND_NS
     reserve: int = 2
 
     @property

@@ -16,8 +16,8 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from typing import Self
 
+from twinwatch.core.hints import Self
 from twinwatch.linux import process
 from twinwatch.linux.clock import monotonic_ns
 from twinwatch.linux.identity import stat_fields

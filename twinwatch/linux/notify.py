@@ -21,8 +21,8 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
 
+from twinwatch.core.hints import Self
 from twinwatch.core.notice import DATAGRAM_MAX, Notice, parse
 from twinwatch.linux.identity import stat_fields
 

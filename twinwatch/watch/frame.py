@@ -8,8 +8,8 @@ import gc
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
 
+from twinwatch.core.hints import NoReturn
 from twinwatch.linux.birth import Fenced, Seat
 from twinwatch.linux.gate import reset_signals
 from twinwatch.linux.limits import raise_descriptor_limit

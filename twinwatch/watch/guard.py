@@ -10,9 +10,9 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
-from typing import assert_never
 
 from twinwatch.core import exits, reconcile
+from twinwatch.core.hints import unforeseen
 from twinwatch.core.reconcile import (
     Action,
     Birth,
@@ -54,7 +54,7 @@ GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its pl
 RETRY_NS = 100 * MILLISECOND_NS
 _STEPS_MAX = 32
 _AT_ONCE = 64  # slots between two looks for what has happened: a birth takes some milliseconds
-_SWEPT = 24  # slots a tick, read in one call: a thousand take a minute or two at the usual interval
+_SWEPT = 40  # slots a tick, read in one call: a thousand take a minute or two at the usual interval
 
 
 class Guard:
@@ -421,7 +421,7 @@ class Guard:
             case Wait():
                 return False
             case _:
-                assert_never(action)
+                raise unforeseen(action)
 
     def _write(self, guarded: Guarded, slot: Slot, reason: str) -> bool:
         old = guarded.slot

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NoReturn, TypeVar
 
 from twinwatch.core import fence, spacing
 from twinwatch.core.fence import Claim
+from twinwatch.core.hints import NoReturn, TypeVar
 from twinwatch.core.record import Damage, Header, Heartbeat, Slot, pack_slot
 from twinwatch.core.spec import PairSpec
 from twinwatch.core.timing import MILLISECOND_NS
@@ -126,11 +126,13 @@ def _wait(gate: Gate, duty: Duty) -> bool:
 def _rehearse(duty: Duty) -> Identity:
     """Do once what a takeover and a worker's birth will do, up to the last reversible step; who this is.
 
-    A forked child pays for each page that it first writes to; it pays now, when nobody waits for it.
+    A forked child pays for each page that it first writes to; it pays now, when nobody waits for it. Who keeps
+    vigil is taken last, and does it for a takeover, the others for a birth: each has memory of its own for one.
     """
     me = identify_self()
-    if duty.role is not Role.ANCHOR:
+    if duty.keeps_vigil and duty.role is not Role.ANCHOR:
         _read(duty, partial(_rehearse_takeover, duty, me), otherwise=None)
+        return me
     order = Order(Let.WORKER, duty.spec.places[0][0] if duty.spec.places else 0, 0, duty.spec.generation)
     _is_wanted(duty, order)
     birth = _birth(duty, order)
