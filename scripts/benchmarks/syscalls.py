@@ -23,11 +23,11 @@ from benchmarks.peers.peer import FAST, Plan, write
 from benchmarks.stamps import WaitedInVain
 
 from twinwatch.core.values import FIRST_WORKER_SLOT, WATCHER_ROLES, Role
+from twinwatch.linux.gate import ORDER_SIZE
 from twinwatch.linux.statefile import StateFile
 
 BUDGET = Path(__file__).resolve().with_name("budget.json")
 PATIENCE_S = 30.0
-ORDER_BYTES = 24  # what opens a gate
 LINE = re.compile(r"(?P<pid>\d+) +(?P<resumed><\.\.\. )?(?P<call>[a-z_0-9]+)(?P<rest>.*)")
 RESULT = re.compile(r" = (-?\d+)[^=]*$")
 
@@ -67,7 +67,7 @@ class Reader:
         calls = self._calls.setdefault(pid, [])
         if call == "epoll_wait" and result:
             calls.clear()
-        elif call == "write" and result == ORDER_BYTES:
+        elif call == "write" and result == ORDER_SIZE:
             self._order = list(calls)
             calls.clear()
 
