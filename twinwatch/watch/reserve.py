@@ -126,8 +126,8 @@ def _wait(gate: Gate, duty: Duty) -> bool:
 def _rehearse(duty: Duty) -> Identity:
     """Do once what a takeover and a worker's birth will do, up to the last reversible step; who this is.
 
-    A forked child pays for each page that it first writes to; it pays now, when nobody waits for it. Who keeps
-    vigil is taken last, and does it for a takeover, the others for a birth: each has memory of its own for one.
+    A forked child pays for each page that it first writes to; it pays now, when nobody waits for it. Memory
+    of its own for both is too much: who keeps vigil is taken last, and rehearses a takeover, others a birth.
     """
     me = identify_self()
     if duty.keeps_vigil and duty.role is not Role.ANCHOR:
