@@ -41,7 +41,7 @@ def test_the_document_is_json_and_has_what_was_agreed():
     )
     assert (found["schema"], found["pair"], found["seed"], found["duration_s"]) == (1, "shop", 7, 12.3)
     assert found["machine"].keys() >= {"kernel", "python", "cpus", "model"}
-    assert found["settings"] == {"interval_s": 3.0, "timeout_s": 10.0, "reserve": 2}
+    assert found["settings"] == {"interval_s": 4.0, "timeout_s": 12.0, "reserve": 2}
     assert found["events"] == [
         {
             "at_s": 1.5,

@@ -25,6 +25,35 @@ assert inspect.signature(len)
 """
 
 
+EXECUTES = """
+import sys
+sys.path.insert(0, {root!r})
+from twinwatch.watch import lean
+lean.load()
+import twinwatch.watch.frame
+from twinwatch.linux import hook, launch
+sys.meta_path.clear()
+environ = dict(PATH="/nowhere:/bin:/usr/bin")
+try:
+    hook.run(("no-such-program",), environ, 10**11)
+except FileNotFoundError:
+    hook.run(("true",), environ, 10**11)
+    launch._exec(("sh", "-c", "echo executed"), environ)
+"""
+
+
+def test_what_a_child_does_before_its_program_needs_no_module_more():
+    """It may have become a user that cannot read any."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", EXECUTES.format(root=str(ROOT))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("executed\n", "")
+
+
 def test_a_watcher_loads_no_inspect():
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", LOADS.format(root=str(ROOT))],

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from twinwatch.core.timing import MILLISECOND_NS
 from twinwatch.core.values import HOOK_EXIT
-from twinwatch.linux import process
+from twinwatch.linux import process, program
 from twinwatch.linux.gate import IGNORED_SIGNALS
 
 
@@ -50,16 +50,8 @@ def run(command: tuple[str, ...], environ: Mapping[str, str], timeout_ns: int) -
 
 def _spawn(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Its program is searched where the worker's is: on the PATH that both get."""
-    name = command[0]
-    places = [""] if "/" in name else os.get_exec_path(environ)
-    denied = False
-    for place in places:
-        path = os.path.join(place, name)
-        try:
-            return os.posix_spawn(path, command, environ, setpgroup=0, setsigdef=IGNORED_SIGNALS)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-                raise
-            denied |= error.errno == errno.EACCES
-    number = errno.EACCES if denied else errno.ENOENT
-    raise OSError(number, os.strerror(number), name)
+
+    def spawn(path: str) -> int:
+        return os.posix_spawn(path, command, environ, setpgroup=0, setsigdef=IGNORED_SIGNALS)
+
+    return program.start(command[0], environ, spawn)

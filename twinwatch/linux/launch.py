@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from twinwatch.core import expand
 from twinwatch.core.spec import PairSpec, WorkerSpec
 from twinwatch.core.values import Exit, ExitKind, Stage
-from twinwatch.linux import cgroup, heartbeat, hook, token
+from twinwatch.linux import cgroup, heartbeat, hook, program, token
 from twinwatch.linux.gate import COMM_HOOK, IGNORED_SIGNALS, set_comm
 from twinwatch.linux.limits import restore_descriptor_limit
 from twinwatch.linux.paths import Paths
@@ -194,7 +194,7 @@ def environment(birth: Birth) -> dict[str, str]:
 def _exec(argv: tuple[str, ...], variables: dict[str, str]) -> None:
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    os.execvpe(argv[0], argv, variables)
+    program.start(argv[0], variables, lambda path: os.execve(path, argv, variables))
 
 
 def generation_variable(generation: int) -> bytes:

@@ -22,7 +22,7 @@ Starter = Callable[[Process], Callable[[], None]]
 _PASSED = (
     *("strerror", "fsencode", "fsdecode", "SEEK_SET", "P_PIDFD", "devnull", "stat_result", "fspath"),
     *("WEXITED", "WNOHANG", "WNOWAIT", "CLD_EXITED", "CLD_DUMPED", "CLD_KILLED", "F_OK", "W_OK", "R_OK"),
-    *("waitstatus_to_exitcode", "get_exec_path", "error", "O_ACCMODE", "PathLike", "environ"),
+    *("waitstatus_to_exitcode", "defpath", "pathsep", "error", "O_ACCMODE", "PathLike", "environ"),
 )
 
 
@@ -384,12 +384,12 @@ class VirtualOs:
         return SimpleNamespace(si_pid=process.pid, si_code=os.CLD_EXITED, si_status=status >> 8)
 
     def execv(self, path: str, argv: list[str]) -> None:
-        self.execvpe(path, argv, self.kernel.current.environ)
+        self.execve(path, argv, self.kernel.current.environ)
 
-    def execvpe(self, path: str, argv: Any, environ: Mapping[str, str]) -> None:
+    def execve(self, path: str, argv: Any, environ: Mapping[str, str]) -> None:
         self._fail(self.point("exec", os.path.basename(path)))
         process = self.kernel.current
-        if path.startswith("missing"):
+        if os.path.basename(path).startswith("missing"):
             raise error(errno.ENOENT, path)
         for fd in sorted(fd for fd, (_, cloexec) in process.fds.items() if cloexec):
             self.kernel.close(process, fd)
