@@ -54,7 +54,7 @@ GRACE_NS = 250 * MILLISECOND_NS  # for the owner, before its twin acts in its pl
 RETRY_NS = 100 * MILLISECOND_NS
 _STEPS_MAX = 32
 _AT_ONCE = 64  # slots between two looks for what has happened: a birth takes some milliseconds
-_SWEPT = 40  # slots a tick, read in one call: a thousand take a minute or two at the usual interval
+_SWEPT = 96  # slots, read in one call: a thousand take two minutes at the usual interval
 
 
 class Guard:

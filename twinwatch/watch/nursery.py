@@ -27,6 +27,7 @@ class Nursery:
         self._own_pidfd = own_pidfd
         self._ready: dict[int, Child] = {}
         self._leaving: dict[int, Child] = {}
+        self._listed: Reserves | None = None
         self._not_before_ns = 0  # after a fork that failed
 
     @property
@@ -148,9 +149,10 @@ class Nursery:
             reap(pidfd)
             child.close()
 
-    def publish(self) -> None:
-        """List the reserves in the state file, for `status` and `down`; anew where the list was damaged."""
+    def publish(self, *, anew: bool = False) -> None:
+        """List the reserves in the state file, for `status` and `down`. `anew`: also if that was damaged."""
         identities = tuple(c.identity for c in (*self._ready.values(), *self._leaving.values()))
         reserves = Reserves(self._pair.seat.generation, identities[:RESERVES_MAX])
-        if reserves != self._pair.state.reserves(self._pair.seat.role):
+        if reserves != self._listed or (anew and reserves != self._pair.state.reserves(self._pair.seat.role)):
             self._pair.state.list_reserves(self._pair.seat.role, reserves)
+            self._listed = reserves

@@ -38,6 +38,7 @@ from twinwatch.watch.tenure import Tenure, open_pair
 from twinwatch.watch.twin import TWIN, Twin
 
 TICK = "tick"
+_HOUSEKEEPING = 3  # ticks
 _WANTS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 
 
@@ -60,6 +61,7 @@ class Watcher:
         self.guard.sight.twin_born_ns = self._twin.born_ns
         self.guard.wake_twin = self._twin.wake
         self._anchor = Anchored(self.pair, self._loop)
+        self._ticks = 0
         self._listener = Listener(self.pair, self._loop, self.guard)
         self._alive = _hold_alive_lock(paths)
         self._retiring = False
@@ -108,6 +110,7 @@ class Watcher:
         self.pair.tell_change(old, replace(old, phase=Phase.RUNNING), f"watching as {seat.role.label}")
 
     def _reopened(self) -> None:
+        self._nursery.publish(anew=True)
         self.guard.adopt(self.pair.spec)
 
     def _round(self) -> bool:
@@ -187,15 +190,22 @@ class Watcher:
         self._loop.set_deadline(TICK, now_ns + interval_ns)
         if not self.pair.state.is_at_path():
             self._tenure.recover_path()
-        self._keep_snapshot()
         self._tenure.mend_own_slot()
         self.pair.seat.check(self.pair.state)
         self._look()
         self._twin.observe(now_ns)
         self._twin.judge(now_ns)
         self._loop.set_deadline(TICK, now_ns + self._twin.next_look_ns)
-        self._keep_contact()
         self._listener.tick()
+        if self._ticks % _HOUSEKEEPING == 0:
+            self._keep_house()
+        self._ticks += 1
+
+    def _keep_house(self) -> None:
+        """What hardly ever needs it, and takes as long as half of all else that a tick does."""
+        self._keep_snapshot()
+        self._keep_contact()
+        self._nursery.publish(anew=True)
         self.guard.sweep()
         self.guard.sight.oom.look()
         self.pair.events.follow_path()
