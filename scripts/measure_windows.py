@@ -131,6 +131,15 @@ def targets(kind: str, number: int) -> tuple[int, ...]:
 # ---------------------------------------------------------------- by the kernel's trace
 
 
+def trace_until_seen(pair: Living, trace: Trace, kind: str, number: int, results: Results) -> None:
+    """One kill that the trace shows, after a few tries at most."""
+    for tries in range(TRIES_MAX):
+        if tries:
+            process.pause(PACE_MS)
+        if trace_one(pair, trace, kind, number, results):
+            return
+
+
 def trace_one(pair: Living, trace: Trace, kind: str, number: int, results: Results) -> bool:
     """One kill: its marks, and how deep the pair was meanwhile. False: the trace does not show it."""
     indices = targets(kind, number)
@@ -173,7 +182,7 @@ def tell(events: list[Event], before: Before, kind: str, old: dict[int, Slot], p
 # ---------------------------------------------------------------- by looking
 
 
-def look_at_one(pair: Living, kind: str, number: int, results: Results) -> bool:
+def look_at_one(pair: Living, kind: str, number: int, results: Results) -> None:
     """One kill of watchers: the marks of the first of them that is filled again."""
     indices = targets(kind, number)
     old = {index: pair.slot(index).generation for index in indices}
@@ -197,21 +206,17 @@ def look_at_one(pair: Living, kind: str, number: int, results: Results) -> bool:
         time.sleep(LOOK_US / 1e6)
     results.marks.setdefault(kind, []).append(seen)
     pair.wait_whole(old)
-    return True
 
 
 # ---------------------------------------------------------------- a run
 
 
-def strike(kinds: tuple[str, ...], kills: int, one: Callable[[str, int], bool]) -> None:
-    """All kinds in turn, with a pause after each kill. One that was not seen is made again, a few times."""
+def strike(kinds: tuple[str, ...], kills: int, one: Callable[[str, int], None]) -> None:
+    """All kinds in turn, with a pause after each kill."""
     for number in range(kills):
         for kind in kinds:
-            for _ in range(TRIES_MAX):
-                is_seen = one(kind, number)
-                process.pause(PACE_MS)
-                if is_seen:
-                    break
+            one(kind, number)
+            process.pause(PACE_MS)
         if sys.stderr.isatty():
             print(f"\r{(number + 1) * len(kinds)} kills", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
@@ -224,7 +229,9 @@ def measure(pair: Living, trace: Trace | None, kills: int) -> tuple[Results, dic
     if trace is None:
         strike((ONE, BOTH), kills, lambda kind, number: look_at_one(pair, kind, number, results))
         return results, {}
-    strike((ONE, BOTH, WORKER), kills, lambda kind, number: trace_one(pair, trace, kind, number, results))
+    strike(
+        (ONE, BOTH, WORKER), kills, lambda kind, number: trace_until_seen(pair, trace, kind, number, results)
+    )
     if trace.lost:
         sys.exit("measure-windows: the kernel lost events: the figures would be wrong")
     untouched, touched = Results(), Results()

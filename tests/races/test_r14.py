@@ -19,6 +19,11 @@ STOPS = {
 }
 
 
+def is_told(scene: Scene) -> bool:
+    slot = scene.slot()
+    return Desired.STOP in (slot.desired, scene.state.header().desired) or slot.generation == 2
+
+
 def stop_between_record_and_gate(scene: Scene, stop: Callable[[Scene], object]) -> Child:
     child = scene.gated()
     orders: list[Order] = []
@@ -44,6 +49,7 @@ def test_else_the_program_starts_after_the_stop(scene, stop, guard):
         child = stop_between_record_and_gate(scene, stop)
     until(scene.births, "the program has begun")
     assert scene.births() == [child.pid]
+    assert is_told(scene)
 
 
 def test_another_change_of_its_slot_does_not_keep_it(scene):

@@ -344,17 +344,19 @@ def test_looking_needs_no_rights(tmp_path):
 
 @pytest.mark.root
 def test_tracing_sees_every_window(tracing, tmp_path):
+    import measure_windows
     from windows import figures
 
     found = measure(tmp_path, "--how", "trace", "-n", "2")
-    assert found["kills"] == 6 or found["unseen"]  # a burst that was none, each time
+    missing = 6 - found["kills"]  # bursts that were none, each time
+    assert 0 <= missing * measure_windows.TRIES_MAX <= sum(found["unseen"].values())
     named = {entry["id"]: entry["samples"] for entry in found["windows"]}
     by_chance = {"W1a", "W1b", "W2", "W3", "W6", "W8", "W9", "W10d", "W11d"}  # who slept, who was faster
     lacking = {window.id for window in figures.WINDOWS} - named.keys()
-    assert lacking <= by_chance or found["unseen"]
+    assert lacking <= by_chance or missing
     assert sum(found["claims"].values()) == len(named["W11a"])
     for whole, part in (("W11b", "W11a"), ("W11c", "W11a"), ("W11a", "W2"), ("W5b", "W7")):
         assert part not in named or max(named[whole]) > min(named[part]) > 0
     assert set(found["tracing_cost_us"]) == {"traced", "untraced"}
-    assert {"one", "both"} == found["depth"].keys() or found["unseen"]
+    assert {"one", "both"} == found["depth"].keys() or missing
     assert {depth[0]["median"] for depth in found["depth"].values()} == {5}  # a signal counts at once

@@ -42,27 +42,25 @@ except FileNotFoundError:
 """
 
 
-def test_what_a_child_does_before_its_program_needs_no_module_more():
-    """It may have become a user that cannot read any."""
+def run_bare(program: str) -> tuple[str, str]:
+    """What it says, on both streams, in an interpreter like a watcher's."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", EXECUTES.format(root=str(ROOT))],
+        [sys.executable, "-I", "-S", "-c", program.format(root=str(ROOT))],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert (done.stdout, done.stderr) == ("executed\n", "")
+    return done.stdout, done.stderr
+
+
+def test_what_a_child_does_before_its_program_needs_no_module_more():
+    """It may have become a user that cannot read any."""
+    assert run_bare(EXECUTES) == ("executed\n", "")
 
 
 def test_a_watcher_loads_no_inspect():
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", LOADS.format(root=str(ROOT))],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.stdout, done.stderr) == ("\n", "")
+    assert run_bare(LOADS) == ("\n", "")
 
 
 def raised() -> ValueError:

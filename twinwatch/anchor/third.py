@@ -267,7 +267,7 @@ class Third:
 
     def _end(self, read: Read, status: int) -> reconcile.Action:
         slot, pair, now_ns = read.slot, self.pair, monotonic_ns()
-        spec = next((worker for worker in pair.spec.workers if worker.name == slot.name), None)
+        spec = pair.spec.worker_named(slot.name)
         success = spec.restart.success_codes if spec else (0,)
         view = View(
             slot,

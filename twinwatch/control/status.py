@@ -168,7 +168,7 @@ def _worker(state: StateFile, index: int, spec: PairSpec, now_ns: int) -> dict[s
 
 def _is_judged(slot: Slot, spec: PairSpec) -> bool:
     """Whether anything tells that this worker is well, besides being there."""
-    worker = next((worker for worker in spec.workers if worker.name == slot.name), None)
+    worker = spec.worker_named(slot.name)
     if worker is None:
         return False
     return slot.health is not Health.UNKNOWN or worker.health != NO_HEALTH or worker.resources is not None

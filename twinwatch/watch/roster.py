@@ -139,8 +139,7 @@ class Roster:
 
     def adopt(self, spec: PairSpec, slots: int) -> None:
         """Give every slot its worker of this configuration, or none."""
-        specs = {worker.name: worker for worker in spec.workers}
-        places = {index: (specs[name], instance) for index, name, instance in spec.places}
+        places = {index: (spec.worker_named(name), instance) for index, name, instance in spec.places}
         for index in range(FIRST_WORKER_SLOT, slots):
             guarded = self._slots.setdefault(index, Guarded(index))
             if guarded.spec is not None:
