@@ -13,9 +13,9 @@ from twinwatch.linux.statefile import StateFile
 from twinwatch.watch import reserve
 
 STOPS = {
-    "the worker": lambda scene: scene.record(JOB, desired=Desired.STOP),
-    "the pair": lambda scene: scene.record_header(desired=Desired.STOP),
-    "the worker's birth is over": lambda scene: scene.record(JOB, generation=2),
+    "worker": lambda scene: scene.record(JOB, desired=Desired.STOP),
+    "pair": lambda scene: scene.record_header(desired=Desired.STOP),
+    "its-generation": lambda scene: scene.record(JOB, generation=2),
 }
 
 
